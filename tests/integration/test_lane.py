@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -30,6 +31,8 @@ from worker.db import SessionStore
 from worker.db.pool import new_pool
 
 HELD_BACK = "the fast lane is closed"
+LANE = ("sessions.get_or_create", "sessions.update_status", "sessions.mark_synced", "sessions.request_sync")
+TO_WORKER: Any = {"destination": [f"worker@{gethostname()}"], "reply": True, "timeout": 10}
 DRAFT = {"summary": "Printer on fire", "description": "It burns."}
 AT = "1700000100.000100"
 LISTENING = ("listening", "--include", "tests.support.listener_in_processes")
@@ -138,7 +141,7 @@ def hanging_chunks(installation: Installation) -> Iterator[tuple[WorkerGroup, li
 def test_remote_control_sees_what_the_lane_holds(installation: Installation) -> None:
     """`inspect active`, `reserved`, `query_task` and `stats` answer of commands in the lane."""
     with hanging_chunks(installation) as (worker, results):
-        inspect = installation.celery.control.inspect([f"worker@{gethostname()}"], timeout=3)
+        inspect = installation.celery.control.inspect(TO_WORKER["destination"], timeout=10)
         active: Any
         (active,) = (inspect.active() or {}).values()
         (reserved,) = (inspect.reserved() or {}).values()
@@ -155,7 +158,7 @@ def test_statistics_count_what_the_lane_has_run(installation: Installation) -> N
     results = open_sessions(installation, 30)
     with installation.worker():
         assert {result.get(timeout=20)["outcome"] for result in results} == {"created"}
-        found: Any = installation.celery.control.inspect([f"worker@{gethostname()}"], timeout=3)
+        found: Any = installation.celery.control.inspect(TO_WORKER["destination"], timeout=10)
         (stats,) = found.stats().values()
     assert stats["total"] == {"sessions.get_or_create": 30}
 
@@ -185,11 +188,55 @@ def test_a_rate_limit_closes_the_lane(installation: Installation) -> None:
     """A command with a rate limit is held back by Celery, as without the lane."""
     with installation.worker(REMOTE_CONTROL_CHANGES="true"):
         control = installation.celery.control
-        control.rate_limit("sessions.get_or_create", "1/m", reply=True, timeout=3)
+        control.rate_limit("sessions.get_or_create", "1/m", **TO_WORKER)
         results = open_sessions(installation, 5)
         results[0].get(timeout=10)
         wait_until(lambda: server_holds(installation) == 4, "the others wait for their bucket")
         assert len(installation.sessions()) == 1
+
+
+@pytest.mark.parametrize("is_deaf", [False, True], ids=["a signal", "a kill"])
+def test_a_chunk_that_runs_out_of_time_runs_again(installation: Installation, is_deaf: bool) -> None:
+    """The commands of a chunk that hangs beyond its time limit run alone afterwards, and all succeed."""
+    open_sessions(installation, 1)
+    with installation.worker(REMOTE_CONTROL_CHANGES="true") as worker:
+        wait_until(lambda: installation.sessions(), "the session is there")
+        for name in LANE:
+            installation.celery.control.time_limit(name, soft=1, hard=2, **TO_WORKER)
+        with locked(installation, 0):
+            results = [installation.send("sessions.update_status", **thread(0), status="ready_to_sync")]
+            wait_until(lambda: locks_waited_for(installation), "a chunk hangs in Postgres")
+            for child in worker.children if is_deaf else ():
+                child.suspend()
+            results += open_sessions(installation, 20)[1:]
+            is_over = re.compile(f"a chunk runs out of time .* soft={not is_deaf}")
+            wait_until(lambda: is_over.search(worker.log), "the time is over")
+            for child in worker.children:
+                child.resume()
+        # Postgres may have carried it out after its client was gone.
+        wait_until(lambda: all(result.ready() for result in results), "all have results", 30)
+        answers: list[Any] = [result.result for result in results]
+        assert answers[0]["status"] == "ready_to_sync"
+        assert {answer["outcome"] for answer in answers[1:]} == {"created"}
+        assert worker.is_alive
+    assert installation.dead_letters() == []
+
+
+def test_a_time_limit_of_one_command_closes_the_lane(installation: Installation) -> None:
+    """A command with another time limit than the others has its own, as without the lane."""
+    with installation.worker(REMOTE_CONTROL_CHANGES="true") as worker:
+        control = installation.celery.control
+        control.time_limit("sessions.mark_synced", soft=1, hard=60, **TO_WORKER)
+        open_sessions(installation, 1)
+        wait_until(lambda: installation.sessions(), "the session is there")
+        with locked(installation, 0):
+            result = installation.send("sessions.mark_synced", **thread(0), jira_key="PROJ-1")
+            wait_until(
+                lambda: "Soft time limit (1s) exceeded for sessions.mark_synced" in worker.log,
+                "its time is over",
+            )
+        assert result.get(timeout=20)["jira_key"] == "PROJ-1"
+        assert "a chunk runs out of time" not in worker.log
 
 
 def test_processes_are_replaced_after_a_number_of_commands(installation: Installation) -> None:
