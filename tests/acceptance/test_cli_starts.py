@@ -73,6 +73,7 @@ STARTS: Final[dict[str, Start]] = {
 ELSEWHERE: Final = {
     "up": "tests/acceptance/test_up.py",
     "demo": "tests/acceptance/test_demo.py",
+    "worker": "tests/integration/test_worker_modules.py",
     "flower": "tests/support/flower.py",
     "metrics": "tests/support/exporter.py",
 }
