@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from uuid import UUID
 
 from tasks.send_soon import room, send_soon
@@ -12,7 +12,9 @@ from threadsync.errors import InvalidCommand
 from threadsync.queues import MAINTENANCE_QUEUE
 from worker.celery import app
 from worker.db.status_messages.store import StatusStore
-from worker.status_message.process import announcer_of_this_process
+
+if TYPE_CHECKING:
+    from worker.status_message.announcer import Announcer
 
 ANNOUNCE: Final = "syncs.announce"
 _MOST_A_SWEEP: Final = 50
@@ -26,7 +28,7 @@ def announce(session_id: str) -> str:
 
     The limits are below the claim's lease. Returns one word for operators.
     """
-    announcer = announcer_of_this_process()
+    announcer = _announcer()
     if announcer is None:
         return "no token"
     result = announcer.announce(_as_uuid(session_id))
@@ -40,14 +42,14 @@ def announce(session_id: str) -> str:
 
 def announce_soon(session_id: UUID) -> bool:
     """Send the task; the sweep replaces a lost message. False when there is no token to post with."""
-    if announcer_of_this_process() is None:
+    if _announcer() is None:
         return False
     return send_soon(Message(ANNOUNCE, {"session_id": str(session_id)}, MAINTENANCE_QUEUE))
 
 
 def announce_due() -> int:
     """Send the task for outdated messages, some at a time; return their number."""
-    if announcer_of_this_process() is None:
+    if _announcer() is None:
         return 0
     most = room(MAINTENANCE_QUEUE, _MOST_A_SWEEP)
     due = StatusStore().take_due(most=most, for_seconds=_AGAIN_AFTER_SECONDS)
@@ -56,8 +58,15 @@ def announce_due() -> int:
 
 def ask_slack_again() -> bool:
     """Probe Slack if it refuses us and that is due; True when it accepts us again."""
-    announcer = announcer_of_this_process()
+    announcer = _announcer()
     return announcer is not None and announcer.probe()
+
+
+def _announcer() -> Announcer | None:
+    # A worker that serves other queues never loads it: tasks/loading.py.
+    from worker.status_message.process import announcer_of_this_process
+
+    return announcer_of_this_process()
 
 
 def _as_uuid(text: str) -> UUID:

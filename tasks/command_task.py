@@ -41,8 +41,11 @@ class CommandTask(CheckedTask):
         Args:
             parent_id: the command's id, if it does not run as a task of Celery's, which would be known.
         """
-        message, task_id = message_after(self.command, result), str(uuid4())
-        return [task_id] if message and send_soon(message, task_id, parent_id) else []
+        message = message_after(self.command, result)
+        if message is None:
+            return []
+        task_id = str(uuid4())
+        return [task_id] if send_soon(message, task_id, parent_id) else []
 
 
 def command_task(command: type[Command[Any]]) -> CommandTask:

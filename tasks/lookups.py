@@ -19,8 +19,6 @@ from threadsync.lookup_commands import LinkAnswer, LinkLookup
 from worker.celery import app
 from worker.durable.retry_policy import History
 from worker.durable.task_result import Answer
-from worker.jira.answers import AuthProblem, CallFailed, Rejected
-from worker.jira.setup import setup_of_this_process
 
 SOFT_SECONDS: Final = 12
 HARD_SECONDS: Final = 15
@@ -66,6 +64,10 @@ def link(*args: Any, **kwargs: Any) -> Answer:
 
 
 def _link(question: LinkLookup) -> LinkAnswer:
+    # A worker that serves other queues never loads Jira's part: tasks/loading.py.
+    from worker.jira.answers import AuthProblem, CallFailed, Rejected
+    from worker.jira.setup import setup_of_this_process
+
     setup = setup_of_this_process()
     if setup is None:
         return LinkAnswer(outcome="not_configured", jira_key=question.jira_key)

@@ -13,9 +13,7 @@ from threadsync.liveness.heartbeats import canary_came_through, look, worker_wri
 from threadsync.liveness.state import Heartbeats
 from threadsync.queues import QUEUES
 from worker.celery import app
-from worker.db.console_login.sessions import ConsoleSessionStore
 from worker.db.installation.store import place_of
-from worker.db.overview.store import OverviewStore
 from worker.db.pool import init_db
 from worker.durable.beat import CANARY_TASK, SAMPLE, SAMPLE_TASK, begun, canary_entry
 
@@ -45,6 +43,10 @@ def canary(queue: str) -> None:
 @app.task(name=SAMPLE_TASK, ignore_result=True, send_events=False, is_routine=True)
 def sample() -> dict[str, Any]:
     """Keep a sample of each queue for the charts. Returns messages by queue."""
+    # A worker that serves other queues never loads them.
+    from worker.db.console_login.sessions import ConsoleSessionStore
+    from worker.db.overview.store import OverviewStore
+
     # In passing: it comes every minute, and names of people who were signed in are not to stay.
     ConsoleSessionStore().purge()
     heartbeats = _heartbeats()

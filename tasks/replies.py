@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
 import structlog
@@ -12,10 +12,9 @@ from celery.exceptions import Reject
 from threadsync.reply_commands import REPLY_EVENT_TYPE, ReplyAnswer, SayReply
 from worker.celery import app
 from worker.db.forgetting.store import ForgetStore
-from worker.status_message.announcer import Announcer, Said
-from worker.status_message.message import StatusMessage
-from worker.status_message.process import announcer_of_this_process
-from worker.status_message.thread import SlackThread
+
+if TYPE_CHECKING:
+    from worker.status_message.announcer import Announcer, Said
 
 FIRST_PAUSE_SECONDS: Final = 15
 """Time in which a post without a response may still appear."""
@@ -33,6 +32,9 @@ def reply(self: Any, *args: Any, **kwargs: Any) -> ReplyAnswer:
 
     In a thread that was forgotten nothing is said.
     """
+    # A worker that serves other queues never loads it: tasks/loading.py.
+    from worker.status_message.process import announcer_of_this_process
+
     command = SayReply.from_message(args, kwargs)
     tries = self.request.retries
     is_unsettled = command.maybe_said and tries == 0
@@ -62,6 +64,9 @@ def reply(self: Any, *args: Any, **kwargs: Any) -> ReplyAnswer:
 
 
 def _say(announcer: Announcer, command: SayReply) -> Said:
+    from worker.status_message.message import StatusMessage
+    from worker.status_message.thread import SlackThread
+
     thread = SlackThread(
         announcer.connection,
         command.channel_id,

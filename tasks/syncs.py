@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
 import structlog
@@ -18,10 +18,9 @@ from worker.celery import app
 from worker.db.syncs.store import SyncStore
 from worker.durable.beat import SWEEP, SWEEP_TASK
 from worker.durable.task_result import Answer
-from worker.jira.breaker import Breaker
-from worker.jira.setup import setup_of_this_process
-from worker.jira.sync import park_without_jira, run_sync
-from worker.jira.unlink import UnlinkStep, lease_of
+
+if TYPE_CHECKING:
+    from worker.jira.setup import Setup
 
 _MOST_IN_BROKER: Final = 200
 _MOST_UNLINKED: Final = 20
@@ -63,7 +62,9 @@ def leave(*args: Any, **kwargs: Any) -> None:
     """Finish the unlinking of a ticket in Jira, if that is due."""
     command = Leave.from_message(args, kwargs)
     # Without a Jira it waits for a worker that has one.
-    if setup := setup_of_this_process():
+    if setup := _setup():
+        from worker.jira.unlink import UnlinkStep, lease_of
+
         store = setup.store.unlinked
         claim = store.claim(UUID(str(command.session_id)), command.jira_key, lease=lease_of(setup))
         if claim:
@@ -77,8 +78,10 @@ def sweep() -> dict[str, int]:
 
     Several at once do no harm. Returns counts.
     """
+    from worker.jira.breaker import Breaker
+
     note_that_it_came(SWEEP)
-    store, setup = SyncStore(), setup_of_this_process()
+    store, setup = SyncStore(), _setup()
     unparked = store.unpark(setup.target.site) if setup else 0
     if far := store.pull_in():
         log.warning("syncs waited for a moment that makes no sense", syncs=far)
@@ -104,8 +107,17 @@ def _uuid(command: Sync | RetrySync) -> UUID:
     return UUID(str(command.session_id))
 
 
+def _setup() -> Setup | None:
+    # A worker that serves other queues never loads Jira's part: tasks/loading.py.
+    from worker.jira.setup import setup_of_this_process
+
+    return setup_of_this_process()
+
+
 def _run(session_id: UUID) -> Answer:
-    setup = setup_of_this_process()
+    from worker.jira.sync import park_without_jira, run_sync
+
+    setup = _setup()
     run = run_sync(setup, session_id) if setup else park_without_jira(SyncStore(), session_id)
     if run.is_news:
         announce_soon(session_id)

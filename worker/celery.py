@@ -11,6 +11,7 @@ import logging
 import os
 import warnings
 from contextlib import suppress
+from importlib import import_module
 from typing import Any, Final
 
 from threadsync.extras import need_extra
@@ -31,6 +32,7 @@ from threadsync.queues import QUEUES
 from worker.durable.beat import CANARY_TASK, beat_schedule
 from worker.durable.decompression import bound_decompression
 from worker.durable.heartbeat import Heartbeat
+from worker.durable.large_buffers import give_large_buffers_back
 from worker.durable.limits import (
     RESULT_SECONDS,
     SEND_SECONDS,
@@ -88,6 +90,7 @@ def configuration(settings: Settings) -> dict[str, Any]:
             "tasks.maintenance",
             "tasks.forgetting",
             "tasks.replies",
+            "tasks.loading",
         ],
         # Only data travels: a program that can write to the broker can run no code here.
         "task_serializer": "json",
@@ -187,6 +190,7 @@ def _set_up_logging(loglevel: int | str | None = None, logfile: str | None = Non
 @signals.worker_init.connect(weak=False)
 def _bound_what_is_read(**_: object) -> None:
     bound_decompression()
+    give_large_buffers_back()
 
 
 @signals.worker_init.connect(weak=False)
@@ -222,6 +226,8 @@ def _say_that_beat_sends(**_: object) -> None:
 def _keep_what_is_loaded(**_: object) -> None:
     """Freeze the loaded modules: children share their memory, and the garbage collector skips them."""
     if not gc.get_freeze_count():
+        # Python would load it in each process, at the first connection.
+        import_module("encodings.idna")
         gc.collect()
         gc.freeze()
         gc.set_threshold(*_GARBAGE_THRESHOLDS)

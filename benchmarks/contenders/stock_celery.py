@@ -46,8 +46,20 @@ class StockCelery(SyncContender):
 
     def commands(self) -> Sequence[Sequence[str]]:
         # By default as many processes as cores. To meet other workers would cost a second at the start.
-        options = ["--queues", self.queue, "--without-mingle", "--without-gossip"]
-        return [[sys.executable, "-m", "celery", "-A", self.module, "worker", *options]]
+        return [
+            [
+                sys.executable,
+                "-m",
+                *self._program(),
+                "--queues",
+                self.queue,
+                "--without-mingle",
+                "--without-gossip",
+            ]
+        ]
+
+    def _program(self) -> Sequence[str]:
+        return "celery", "-A", self.module, "worker"
 
     def enqueue(self, thread: SlackThread) -> Any:
         return self._client.send_task(self.task, kwargs=thread._asdict(), queue=self.queue)

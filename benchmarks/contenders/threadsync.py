@@ -26,8 +26,10 @@ class ThreadsyncByStockClient(StockCelery):
     """threadsync with commands of a stock Celery client."""
 
     distribution = "threadsync"
-    module = "worker"
     task = "sessions.get_or_create"
+
+    def _program(self) -> Sequence[str]:
+        return "worker.cli", "worker"
 
 
 class Threadsync(ThreadsyncByStockClient):

@@ -19,7 +19,7 @@ import typer.main
 from tests.support.servers import PostgresForTests, ValkeyForTests, ask
 from threadsync.errors import CommandFailed
 from threadsync.syncs import Draft
-from worker.cli import app as threadsync
+from worker.cli.program import app as threadsync
 from worker.db import SessionStore
 from worker.db.dead_letters.letter import Letter
 from worker.db.dead_letters.store import DeadLetterStore
@@ -73,6 +73,7 @@ STARTS: Final[dict[str, Start]] = {
 ELSEWHERE: Final = {
     "up": "tests/acceptance/test_up.py",
     "demo": "tests/acceptance/test_demo.py",
+    "worker": "tests/integration/test_worker_modules.py",
     "flower": "tests/support/flower.py",
     "metrics": "tests/support/exporter.py",
 }

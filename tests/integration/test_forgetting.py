@@ -29,7 +29,7 @@ from worker.db.forgetting.arrivals import NO_WORDS, Redaction
 from worker.db.forgetting.columns import OF_NOBODY, OF_PEOPLE
 from worker.db.forgetting.store import ForgetStore
 from worker.db.migrate import migrate
-from worker.db.pool import Pool, new_pool
+from worker.db.pool import Pool, close_db, new_pool
 from worker.db.roles import create_roles
 from worker.db.syncs.claim import Ending
 from worker.db.syncs.store import SyncStore
@@ -589,3 +589,22 @@ def test_while_postgres_is_away_it_is_not_asked_for_each_command(monkeypatch: py
     known = arrivals._Known.redaction
     assert arrivals.redaction() is known
     assert arrivals._Known.until > monotonic()
+
+
+def test_a_look_that_is_due_soon_is_taken_between_two_commands(
+    forgets: ForgetStore, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next command finds what it has found, and one that is due later is left."""
+    monkeypatch.setenv("DATABASE_URL", database_url)
+    get_settings.cache_clear()
+    try:
+        monkeypatch.setattr(arrivals._Known, "redaction", Redaction(()))
+        monkeypatch.setattr(arrivals._Known, "until", monotonic() + 1000)
+        forgets.expect_person(begun(forgets, "user"), PERSON)
+        arrivals.look_ahead()
+        assert not arrivals.redaction()
+        monkeypatch.setattr(arrivals._Known, "until", monotonic() + arrivals.LOOK_SECONDS / 4)
+        arrivals.look_ahead()
+        assert arrivals.redaction().finds_in(PERSON)
+    finally:
+        close_db()

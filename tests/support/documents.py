@@ -16,7 +16,7 @@ import typer.main
 
 from handlers.serve import parser as serve_options
 from tests.support import forked
-from worker.cli import app as threadsync
+from worker.cli.program import app as threadsync
 
 ROOT: Final = Path(__file__).parents[2]
 DOCUMENTS: Final = tuple(
@@ -95,6 +95,9 @@ def fault_of(line: str | Sequence[str], env: Mapping[str, str] | None = None) ->
     while words and re.match(r"[A-Z_]+=", words[0]):
         words.pop(0)
     program, arguments = words[0], words[1:]
+    if words[:2] == ["threadsync", "worker"]:
+        # Its options are Celery's.
+        program, words = "celery", ["worker.cli", *arguments]
     if program == "threadsync":
         return _fault_of_threadsync(arguments)
     if program == "make":

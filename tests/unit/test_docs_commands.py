@@ -27,6 +27,7 @@ def test_a_command_line_is_one_of_ours(line: str) -> None:
         "make nothing",
         "make lock UPGRADES=all",
         "celery -A worker worker --quues sessions",
+        "threadsync worker --quues sessions",
         "celery -A nowhere worker",
         "uvicorn handlers.asgi:app --prot 3000",
         "python -m handlers.serve --prot 3000",

@@ -11,7 +11,7 @@ import pytest
 import typer
 
 from tests.support.documents import ROOT
-from worker.cli import app
+from worker.cli.program import app
 
 FOLDERS = (
     "console",

@@ -177,6 +177,14 @@ def test_a_misfit_is_left_over(kind: str) -> None:
     assert read_plain(json.dumps(changed).encode()) is None
 
 
+@pytest.mark.parametrize("around", ["{} ", " {}", "{}{}", "{}x", "\ufeff{}"])
+def test_json_that_kombu_does_not_write_is_left_over(around: str) -> None:
+    """The ordinary road reads what another client writes with spaces around it, and refuses what is none."""
+    raw = around.replace("{}", json.dumps(message()))
+    assert read_plain(raw.encode()) is None
+    assert read_plain(json.dumps(message()).encode("utf-16")) is None
+
+
 @pytest.mark.parametrize("raw", [b"", b"{", b"null", b"[]", b"7", b"\xff", b"[" * 10_000])
 def test_junk_is_left_over(raw: bytes) -> None:
     """Bytes that are no message at all are left over, and raise nothing."""

@@ -30,7 +30,7 @@ log = get_logger("worker.durable.transport")
 MOST_AT_ONCE: Final = 64
 """Most messages of one run of TAKE: more would gain little, and hold up the server."""
 
-MOST_IN_CHUNK: Final = 128
+MOST_IN_CHUNK: Final = 256
 """Most messages of one run of TAKE for the fast lane, which one process carries out together."""
 
 _CHUNK: Final = 500

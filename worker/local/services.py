@@ -123,7 +123,7 @@ class Services:
         options += ["-E", "--without-mingle", "--without-gossip", *more]
         return self._command(
             name,
-            *("celery", "-A", "worker", "worker", *options),
+            *("worker.cli", "worker", *options),
             ready=lambda seconds: sends_heartbeats(node, broker, seconds),
             env=env,
             # A stop that is slow: a running task's time limit, and half a minute that Celery sometimes adds.

@@ -171,10 +171,20 @@ class _Known:
 def redaction() -> Redaction:
     """Return the redaction that holds now; while Postgres is away, the last known one."""
     if monotonic() >= _Known.until:
-        # Each look may take as long as a command: not one for each command of a batch.
-        try:
-            with suppress(DatabaseUnavailable):
-                _Known.redaction = Redaction(ForgetStore().people())
-        finally:
-            _Known.until = monotonic() + LOOK_SECONDS
+        _look()
     return _Known.redaction
+
+
+def look_ahead() -> None:
+    """Look now if a look is due soon, so that the next command need not wait for one."""
+    if monotonic() >= _Known.until - LOOK_SECONDS / 2:
+        _look()
+
+
+def _look() -> None:
+    # Each look may take as long as a command: not one for each command of a batch.
+    try:
+        with suppress(DatabaseUnavailable):
+            _Known.redaction = Redaction(ForgetStore().people())
+    finally:
+        _Known.until = monotonic() + LOOK_SECONDS

@@ -11,7 +11,6 @@ from threadsync.command import Validated
 from threadsync.errors import ThreadsyncError
 from worker.db.connection import GuardedConnection
 from worker.db.driver_errors import translated
-from worker.db.migrate import migrate
 from worker.db.pipeline import GIVE_UP, Batch, FirstFault, SameColumns
 from worker.db.pool import AsyncPool, new_async_pool
 from worker.db.sessions.statements import statement_of
@@ -151,5 +150,7 @@ class AsyncSessionStore:
 
 
 def _migrate(where: Mapping[str, Any]) -> int:
+    from worker.db.migrate import migrate
+
     with GuardedConnection.connect(**where, autocommit=True) as connection:
         return migrate(connection)

@@ -15,7 +15,6 @@ from threadsync.errors import ThreadsyncError
 from threadsync.sessions import SessionPage, SessionResult, ThreadSession
 from threadsync.syncs import Draft
 from threadsync.types import Status
-from worker.db.migrate import migrate
 from worker.db.pipeline import GIVE_UP, Batch, FirstFault, SameColumns
 from worker.db.sessions.statements import AllSessions, SessionById, statement_of
 from worker.db.statement import Statement
@@ -78,6 +77,8 @@ class SessionStore(Store):
     def create_tables(self) -> int:
         """Bring the schema up to date; returns its version. Raises ``SchemaMismatch`` when it is newer."""
         with self._connection() as connection:
+            from worker.db.migrate import migrate
+
             return migrate(connection)
 
     def get_or_create_session(

@@ -23,26 +23,37 @@ class Channel(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """Messages that TAKE brought from one queue, as they are, and the tags that they have there."""
+    """Messages that TAKE brought from one queue, and the tags that they have there.
+
+    Attributes:
+        text: of all messages as they are, a line each. In one piece it goes to a child as it came.
+    """
 
     queue: str
-    messages: Sequence[bytes]
+    text: bytes
     tags: Sequence[Tag]
     channel: Channel
 
     @classmethod
     def of(cls, queue: bytes, messages: bytes, tags: bytes, channel: Channel) -> Self:
         """Read TAKE's reply, which has a message and a tag a line."""
-        return cls(queue.decode(), messages.split(b"\n"), tags.decode().split("\n"), channel)
+        return cls(queue.decode(), messages, tags.decode().split("\n"), channel)
+
+    @property
+    def messages(self) -> Sequence[bytes]:
+        """The messages, each by itself."""
+        return self.text.split(b"\n")
 
     def only(self, places: Sequence[int]) -> Chunk:
         """Return the messages at these places."""
-        messages = [self.messages[place] for place in places]
-        return Chunk(self.queue, messages, [self.tags[place] for place in places], self.channel)
+        messages = self.messages
+        text = b"\n".join([messages[place] for place in places])
+        return Chunk(self.queue, text, [self.tags[place] for place in places], self.channel)
 
     def joined(self, other: Chunk) -> Chunk:
         """Return the messages of both, which are of one queue and one channel."""
-        return Chunk(self.queue, [*self.messages, *other.messages], [*self.tags, *other.tags], self.channel)
+        text = b"\n".join([self.text, other.text])
+        return Chunk(self.queue, text, [*self.tags, *other.tags], self.channel)
 
     def __len__(self) -> int:
         return len(self.tags)
@@ -62,13 +73,14 @@ class Job(NamedTuple):
     """The work of a child.
 
     Attributes:
+        text: of the messages, a line each.
         revoked: ids of commands that are not to be run.
         hostname: the worker's name in events; empty if none are to be sent.
         clock: Celery's logical clock, from which on the events are numbered.
         pid: the main process's.
     """
 
-    messages: Sequence[bytes]
+    text: bytes
     tags: Sequence[Tag]
     revoked: frozenset[str]
     hostname: str

@@ -118,7 +118,7 @@ class Lane:
         events = self._consumer.event_dispatcher
         tells = events and events.enabled and (not events.groups or "task" in events.groups)
         job = Job(
-            chunk.messages,
+            chunk.text,
             chunk.tags,
             frozenset(revoked),
             self._consumer.hostname if tells else "",
@@ -151,8 +151,8 @@ class Lane:
         all_total_count[0] += counts.total()
         self._consumer.app.clock.adjust(outcome.clock)
         left = set(outcome.left_over)
-        ended = [place for place in range(len(chunk)) if place not in left] if left else range(len(chunk))
-        chunk.channel.qos.lane_ended(chunk.queue, chunk.only(ended).tags, is_told=outcome.is_told)
+        ended = [tag for place, tag in enumerate(chunk.tags) if place not in left]
+        chunk.channel.qos.lane_ended(chunk.queue, ended, is_told=outcome.is_told)
         if left and not chunk.channel.closed:
             chunk.channel.take_ordinary_road(chunk.only(outcome.left_over))
 

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from io import BytesIO
 from typing import Any
 
 import structlog
@@ -14,13 +15,14 @@ from celery import current_app
 
 from threadsync.dto import Dto
 from threadsync.errors import DatabaseUnavailable, ThreadsyncError
-from worker.db.forgetting.arrivals import redaction
+from worker.db.forgetting.arrivals import look_ahead, redaction
 from worker.db.sessions.store import SessionStore
 from worker.db.statement import Statement
 from worker.durable.lane.chunk import Job, Outcome
+from worker.durable.lane.ending import Ending
 from worker.durable.lane.opening import is_listened_to
 from worker.durable.lane.reading import Plain, read_plain
-from worker.durable.lane.telling import Ending, tell
+from worker.durable.lane.telling import tell
 from worker.durable.task import fields_of_done
 from worker.observe import metrics
 from worker.observe.logs import log_many
@@ -40,7 +42,7 @@ class _Entry:
 
 def run_chunk(job: Job) -> Outcome:
     """Run the commands of a chunk. Raises the time limit, and what is unforeseen: then all go back."""
-    everything = range(len(job.messages))
+    everything = range(len(job.tags))
     if is_listened_to():
         return Outcome(everything)
     began, entries = time.time(), list(_entries(job))
@@ -60,6 +62,9 @@ def run_chunk(job: Job) -> Outcome:
     log_many("threadsync.tasks", "task done", (_told(ending, seconds) for ending in ended))
     places = {ending.place for ending in ended}
     counts = Counter(ending.message.name for ending in ended)
+    if len(ended) == len(job.tags):
+        # Nothing waits for this process any more.
+        look_ahead()
     return Outcome([place for place in everything if place not in places], is_told, [*counts.items()], clock)
 
 
@@ -79,8 +84,9 @@ def _entries(job: Job) -> Iterator[_Entry]:
     """Yield the commands that are plain and valid, each id once."""
     tasks: Mapping[str, Any] = current_app.tasks
     known, seen = redaction(), set(job.revoked)
-    for place, raw in enumerate(job.messages):
-        plain = read_plain(raw)
+    # A line at a time: a list of them would leave holes in the memory.
+    for place, line in enumerate(BytesIO(job.text)):
+        plain = read_plain(line.rstrip(b"\n"))
         if plain is None or plain.task_id in seen:
             continue
         seen.add(plain.task_id)

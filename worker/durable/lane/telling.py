@@ -11,47 +11,21 @@ Results come before END on one connection, so a command that has ended has its r
 
 from __future__ import annotations
 
-import json
-import time
-from base64 import b64encode
-from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
-from typing import Any, Final, NamedTuple
-from uuid import uuid4
+from collections.abc import Sequence
+from typing import Any
 
 import structlog
 from celery import current_app
 from kombu.utils.encoding import bytes_to_str
 
 from threadsync.broker.errors import BROKER_ERRORS
-from threadsync.command import Command
-from threadsync.dto import Dto
 from worker.durable import scripts
 from worker.durable.gathering import results_command
 from worker.durable.lane.chunk import Job
-from worker.durable.lane.reading import Plain
-from worker.durable.redaction import shown
-
-_EVENTS: Final = "celeryev"
-_MANY: Final = "task.multi"
-_TRANSIENT: Final = 1
+from worker.durable.lane.ending import Ending, stored_results
+from worker.durable.lane.events import EACH, EXCHANGE, MANY, event_message
 
 log = structlog.get_logger("threadsync.worker")
-
-
-class Ending(NamedTuple):
-    """A command that was carried out.
-
-    Attributes:
-        place: of its message in the chunk.
-        sent: ids of the messages that it has sent.
-    """
-
-    place: int
-    message: Plain
-    command: type[Command[Any]]
-    result: Dto
-    sent: Sequence[str]
 
 
 def tell(job: Job, ended: Sequence[Ending], began: float, seconds: float) -> tuple[bool, int]:
@@ -64,8 +38,8 @@ def tell(job: Job, ended: Sequence[Ending], began: float, seconds: float) -> tup
     if not ended:
         return True, job.clock
     backend: Any = current_app.backend
-    results = [(backend.get_key_for_task(end.message.task_id), _stored(end)) for end in _answered(ended)]
-    events = list(_events(job, ended, began, seconds)) if job.hostname else []
+    results = [(backend.get_key_for_task(task_id), result) for task_id, result in stored_results(ended)]
+    event = event_message(job, ended, began, seconds) if job.hostname else ""
     # At first alone, to see that the user of this process may run the script.
     is_one_server = current_app.conf.result_backend == current_app.conf.broker_url and backend.may_script
     if not is_one_server:
@@ -76,7 +50,7 @@ def tell(job: Job, ended: Sequence[Ending], began: float, seconds: float) -> tup
             found, is_told = _written(
                 channel,
                 results_command(results, backend.expires) if results and is_one_server else None,
-                _event_message(job.hostname, events) if events else "",
+                event,
                 [job.tags[end.place] for end in ended],
             )
     except BROKER_ERRORS as exc:
@@ -88,7 +62,7 @@ def tell(job: Job, ended: Sequence[Ending], began: float, seconds: float) -> tup
     elif found and found[0]:
         count, reason = found
         backend.note_lost(count, bytes_to_str(reason))
-    return is_told, job.clock + len(events)
+    return is_told, job.clock + (EACH * len(ended) if event else 0)
 
 
 def _written(
@@ -99,75 +73,7 @@ def _written(
         if results:
             pipe.execute_command(*results)
         if event:
-            pipe.publish(channel._get_publish_topic(_EVENTS, _MANY), event)
+            pipe.publish(channel._get_publish_topic(EXCHANGE, MANY), event)
         pipe.execute_command(*channel._script_command(scripts.END, [], tags))
         replies = pipe.execute(raise_on_error=False)
     return replies[0] if results else None, not isinstance(replies[-1], Exception)
-
-
-def _answered(ended: Sequence[Ending]) -> Iterator[Ending]:
-    return (end for end in ended if end.message.is_answered)
-
-
-def _stored(end: Ending) -> str:
-    """Return a result as Celery's backends store it."""
-    task_id = json.dumps(end.message.task_id)
-    children = json.dumps([[[child, None], None] for child in end.sent])
-    return (
-        f'{{"status": "SUCCESS", "result": {end.result.model_dump_json(warnings=False)}, "traceback": null, '
-        f'"children": {children}, "date_done": "{datetime.now(UTC).isoformat()}", "task_id": {task_id}}}'
-    )
-
-
-def _events(job: Job, ended: Sequence[Ending], began: float, seconds: float) -> Iterator[dict[str, Any]]:
-    """Yield the events of Celery's ordinary road, in its order for each command."""
-    offset = (time.altzone if time.localtime().tm_isdst else time.timezone) // 3600
-    common = {"hostname": job.hostname, "utcoffset": offset, "pid": job.pid}
-    now, clock = time.time(), job.clock
-    for end in ended:
-        message = end.message
-        headers = message.headers
-        args, kwargs = shown(
-            end.command, [], message.kwargs, headers.get("argsrepr"), headers.get("kwargsrepr")
-        )
-        told = {
-            "name": message.name,
-            "args": args,
-            "kwargs": kwargs,
-            "root_id": headers["root_id"],
-            "parent_id": None,
-            "retries": 0,
-            "eta": None,
-            "expires": None,
-        }
-        of_all = {**common, "uuid": message.task_id}
-        yield {**of_all, "clock": clock + 1, **told, "timestamp": began, "type": "task-received"}
-        yield {**of_all, "clock": clock + 2, "timestamp": began, "type": "task-started"}
-        yield {
-            **of_all,
-            "clock": clock + 3,
-            "result": end.result.summary(),
-            "runtime": seconds,
-            "timestamp": now,
-            "type": "task-succeeded",
-        }
-        clock += 3
-
-
-def _event_message(hostname: str, events: Sequence[Any]) -> str:
-    """Return the message that Celery's dispatcher would publish."""
-    return json.dumps(
-        {
-            "body": b64encode(json.dumps(events).encode()).decode(),
-            "content-encoding": "utf-8",
-            "content-type": "application/json",
-            "headers": {"hostname": hostname},
-            "properties": {
-                "delivery_mode": _TRANSIENT,
-                "delivery_info": {"exchange": _EVENTS, "routing_key": _MANY},
-                "priority": 0,
-                "body_encoding": "base64",
-                "delivery_tag": str(uuid4()),
-            },
-        }
-    )
