@@ -22,7 +22,7 @@ import psycopg
 import pytest
 import redis
 
-from tests.support.command_runs import environment_without_servers
+from tests.support.command_runs import environment_without_servers, run_in
 from tests.support.waiting import wait_until
 from worker.doctor.roles import broker_user
 from worker.local.readiness import answers_http
@@ -106,8 +106,16 @@ class Up:
 
 
 @pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
-    up = Up(tmp_path_factory.mktemp("up") / "data")
+def taken_port() -> Iterator[int]:
+    """Return a port that something else listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield server.getsockname()[1]
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory, taken_port: int) -> Iterator[Up]:
+    """Start one for most tests; it was told a port that is taken. The last test kills it."""
+    up = Up(tmp_path_factory.mktemp("up") / "data", "--port", str(taken_port))
     try:
         yield up.wait_until_ready()
     finally:
@@ -259,8 +267,7 @@ def test_the_doctor_finds_each_login_right(running: Up) -> None:
     """The doctor finds that each service has the rights of its role, and no others."""
     env = {**os.environ, **running.env}
     for role in (("--role", "sessions"), ("--role", "syncs"), ("--role", "lookups"), ()):
-        argv = [sys.executable, "-m", "worker.cli", "doctor", *role, "--json"]
-        done = subprocess.run(argv, env=env, capture_output=True, text=True, timeout=60, check=False)
+        done = run_in(env, "doctor", *role, "--json")
         found = {one["check"]: one for one in json.loads(done.stdout)}
         for check in ("broker: permissions", "broker: user", "database: privileges", "database: role"):
             assert found[check]["level"] == "ok", found[check]
@@ -303,16 +310,11 @@ def test_a_killed_worker_is_back(running: Up) -> None:
     assert "worker died (signal SIGKILL)" in running.output
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_a_signal_stops_everything(number: signal.Signals, tmp_path: Path, ups: list[Up]) -> None:
-    """SIGINT, SIGTERM and SIGHUP each end `up` with exit code 0, and no process is left."""
-    # Only one case has Flower, which is the slowest to start.
-    up = Up(tmp_path / "data", *(() if number == signal.SIGINT else ("--without-flower",)))
-    ups.append(up)
-    assert len(up.wait_until_ready().processes()) > 5
-    up.process.send_signal(number)
-    assert up.process.wait(60) == 0, up.output
-    assert up.processes() == []
+def test_a_taken_port_is_replaced(running: Up, taken_port: int) -> None:
+    """A Slack endpoint whose port is taken moves to another port, which the table shows."""
+    address = running.address("Slack endpoint")
+    assert not address.endswith(f":{taken_port}")
+    assert answers_http(address)
 
 
 def test_a_signal_during_the_start_stops_everything(tmp_path: Path, ups: list[Up]) -> None:
@@ -325,42 +327,38 @@ def test_a_signal_during_the_start_stops_everything(tmp_path: Path, ups: list[Up
     assert up.processes() == []
 
 
-def test_the_second_start_has_the_same_data(tmp_path: Path, ups: list[Up]) -> None:
-    """Rows, messages and addresses are the same after Ctrl-C and another `up`."""
-    for expected in (1, 2):
+def test_signals_stop_everything_and_the_next_start_has_the_same_data(tmp_path: Path, ups: list[Up]) -> None:
+    """SIGTERM and SIGHUP each end `up` with exit code 0 and no process; rows and messages are there again."""
+    for started, number in enumerate((signal.SIGTERM, signal.SIGHUP), start=1):
         up = Up(tmp_path / "data", "--without-flower")
         ups.append(up)
         env = up.wait_until_ready().env
         with psycopg.connect(env["DATABASE_URL"]) as connection:
-            session = ("C1", f"1700000000.00000{expected}", "U1")
+            session = ("C1", f"1700000000.00000{started}", "U1")
             insert = "INSERT INTO thread_sessions (channel_id, thread_ts, user_id) VALUES (%s, %s, %s)"
             connection.execute(insert, session)
-            assert connection.execute("SELECT count(*) FROM thread_sessions").fetchone() == (expected,)
+            assert connection.execute("SELECT count(*) FROM thread_sessions").fetchone() == (started,)
         with redis.Redis.from_url(env["CELERY_BROKER_URL"]) as client:
             kept = int(client.get("celery-task-meta-kept") or 0) + 1
             client.set("celery-task-meta-kept", kept)
-            assert kept == expected
-        up.end()
+            assert kept == started
+        stop(up, number)
 
 
-def test_after_sigkill_the_next_start_works(tmp_path: Path, ups: list[Up]) -> None:
-    """After `kill -9` of `up` the next start takes the data over, and the old processes end."""
-    killed = Up(tmp_path / "data", "--without-flower")
-    ups.append(killed)
-    killed.wait_until_ready().process.kill()
-    killed.process.wait()
-    again = Up(tmp_path / "data", "--without-flower")
+def test_after_sigkill_the_next_start_works(running: Up, ups: list[Up]) -> None:
+    """After `kill -9` of `up` the next start takes the data over, and Ctrl-C stops that one."""
+    running.process.kill()
+    running.process.wait()
+    again = Up(running.data_dir)
     ups.append(again)
     again.wait_until_ready()
-    wait_until(lambda: killed.processes() == [], "the killed one's services are gone", timeout=40)
+    wait_until(lambda: running.processes() == [], "the killed one's services are gone", timeout=40)
+    stop(again, signal.SIGINT)
 
 
-def test_a_taken_port_is_replaced(tmp_path: Path, ups: list[Up]) -> None:
-    """A Slack endpoint whose port is taken moves to another port, which the table shows."""
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-        up = Up(tmp_path / "data", "--port", str(port), "--without-flower")
-        ups.append(up)
-        address = up.wait_until_ready().address("Slack endpoint")
-    assert not address.endswith(f":{port}")
-    assert answers_http(address)
+def stop(up: Up, number: signal.Signals) -> None:
+    """Signal a running `up`; it must exit with 0 and leave no process."""
+    assert len(up.processes()) > 5
+    up.process.send_signal(number)
+    assert up.process.wait(60) == 0, up.output
+    assert up.processes() == []
