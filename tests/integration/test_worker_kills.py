@@ -9,8 +9,11 @@ from contextlib import closing
 from functools import partial
 from pathlib import Path
 
+import pytest
+
 from tests.support.installation import Installation
 from tests.support.load import Load, progress
+from tests.support.scale import bounded
 from tests.support.waiting import let_pass, wait_until
 from threadsync import SessionClient
 from threadsync.errors import EnqueueFailed
@@ -68,11 +71,12 @@ def test_a_stopping_worker_hands_back_what_it_had_not_begun(
     assert [diary.read_text().count("begin") for diary in diaries] == [1] * len(diaries)
 
 
+@pytest.mark.bounded
 def test_a_stop_under_load_is_quick(installation: Installation) -> None:
     """A worker under load stops within 15 s each time, and the commands are carried out in the end."""
-    load = Load(seed=4, threads=500)
+    load = Load(seed=4, threads=bounded(500, 350))
     load.send(installation)
-    for left in (3600, 3000, 2400, 1800, 1200):
+    for left in range(len(load.messages) - 400, 800, -600):
         worker = installation.worker(SESSION_WAIT_SECONDS="30").start()
         wait_until(progress(installation, left), f"{left} messages are left", timeout=60)
         worker.stop(signal.SIGTERM, grace=15)
