@@ -11,6 +11,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,7 +23,10 @@ import psycopg
 import pytest
 import redis
 
+from sandbox.slack.requests import app_mention
+from sandbox.slack.server import SlackSandbox
 from tests.support.command_runs import environment_without_servers, run_in
+from tests.support.slack_app import CHANNEL, THREAD, USER
 from tests.support.waiting import wait_until
 from worker.doctor.roles import broker_user
 from worker.local.readiness import answers_http
@@ -48,7 +52,7 @@ JIRA = {"JIRA_API_TOKEN": "canary-jira"}
 class Up:
     """A `threadsync up` whose processes are found by a home folder that no others have."""
 
-    def __init__(self, data_dir: Path, *arguments: str) -> None:
+    def __init__(self, data_dir: Path, *arguments: str, **more: str) -> None:
         self.data_dir = data_dir
         mark = uuid.uuid4().hex
         self.home = data_dir.with_name(f"home-{mark}")
@@ -56,7 +60,7 @@ class Up:
         self._output = data_dir.with_name(f"output-{mark}")
         env = environment_without_servers()
         # A width at which no address is broken over two lines.
-        env |= {"HOME": str(self.home), "COLUMNS": "400", **OF_OTHERS, **JIRA}
+        env |= {"HOME": str(self.home), "COLUMNS": "400", **OF_OTHERS, **JIRA, **more}
         command = [sys.executable, "-m", "worker.cli", "up", "--data-dir", str(data_dir), *arguments]
         with self._output.open("w") as output:
             self.process = subprocess.Popen(command, env=env, stdout=output, stderr=subprocess.STDOUT)
@@ -327,22 +331,57 @@ def test_a_signal_during_the_start_stops_everything(tmp_path: Path, ups: list[Up
     assert up.processes() == []
 
 
-def test_signals_stop_everything_and_the_next_start_has_the_same_data(tmp_path: Path, ups: list[Up]) -> None:
-    """SIGTERM and SIGHUP each end `up` with exit code 0 and no process; rows and messages are there again."""
-    for started, number in enumerate((signal.SIGTERM, signal.SIGHUP), start=1):
-        up = Up(tmp_path / "data", "--without-flower")
-        ups.append(up)
-        env = up.wait_until_ready().env
-        with psycopg.connect(env["DATABASE_URL"]) as connection:
-            session = ("C1", f"1700000000.00000{started}", "U1")
-            insert = "INSERT INTO thread_sessions (channel_id, thread_ts, user_id) VALUES (%s, %s, %s)"
-            connection.execute(insert, session)
-            assert connection.execute("SELECT count(*) FROM thread_sessions").fetchone() == (started,)
-        with redis.Redis.from_url(env["CELERY_BROKER_URL"]) as client:
-            kept = int(client.get("celery-task-meta-kept") or 0) + 1
-            client.set("celery-task-meta-kept", kept)
-            assert kept == started
-        stop(up, number)
+@pytest.fixture(scope="module")
+def slack() -> Iterator[SlackSandbox]:
+    """Run a Slack of this module's own."""
+    with SlackSandbox() as slack:
+        yield slack
+
+
+@pytest.fixture(scope="module")
+def with_slack(tmp_path_factory: pytest.TempPathFactory, slack: SlackSandbox) -> Iterator[Up]:
+    """Start one with the token of Socket Mode, and without Flower, which is the slowest to start."""
+    env = {"SLACK_API_URL": slack.api_url, "SLACK_BOT_TOKEN": slack.token, "SLACK_APP_TOKEN": slack.app_token}
+    up = Up(tmp_path_factory.mktemp("with_slack") / "data", "--without-flower", **env)
+    try:
+        yield up.wait_until_ready()
+    finally:
+        up.end()
+
+
+def test_socket_mode_runs_when_there_is_its_token(with_slack: Up, slack: SlackSandbox) -> None:
+    """`threadsync up` with SLACK_APP_TOKEN runs Socket Mode, so that a mention gets its reply."""
+    wait_until(lambda: slack.socket_count == 1, "the process has dialled in", timeout=20)
+    assert "Slack is not connected" not in with_slack.output
+    slack.send_over_socket(app_mention(CHANNEL, USER, "only for your eyes", ts=THREAD))
+    wait_until(lambda: slack.messages, "the thread has our reply")
+
+
+def test_signals_stop_everything_and_the_next_start_has_the_same_data(
+    with_slack: Up, slack: SlackSandbox, ups: list[Up]
+) -> None:
+    """SIGTERM and SIGHUP each end `up` with exit code 0 and no process; the rows and messages stay."""
+    before = remember(with_slack)
+    stop(with_slack, signal.SIGTERM)
+    assert slack.socket_count == 0
+    up = Up(with_slack.data_dir, "--without-flower")
+    ups.append(up)
+    after = remember(up.wait_until_ready())
+    assert after == tuple(number + 1 for number in before)
+    stop(up, signal.SIGHUP)
+
+
+def remember(up: Up) -> tuple[int, int]:
+    """Add a row to the database and one to a number in the broker; return how many there are now."""
+    with psycopg.connect(up.env["DATABASE_URL"]) as connection:
+        insert = "INSERT INTO thread_sessions (channel_id, thread_ts, user_id) VALUES ('C0KEPT', %s, 'U1')"
+        connection.execute(insert, [f"{time.time():.6f}"])
+        count = "SELECT count(*) FROM thread_sessions WHERE channel_id = 'C0KEPT'"
+        (rows,) = connection.execute(count).fetchone() or (0,)
+    with redis.Redis.from_url(up.env["CELERY_BROKER_URL"]) as client:
+        kept = int(client.get("celery-task-meta-kept") or 0) + 1
+        client.set("celery-task-meta-kept", kept)
+    return rows, kept
 
 
 def test_after_sigkill_the_next_start_works(running: Up, ups: list[Up]) -> None:
