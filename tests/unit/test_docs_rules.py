@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import ast
 import re
+from collections import Counter
 from collections.abc import Iterator
 from typing import Final
 
 import pytest
 
+from tests.conftest import SLOW
 from tests.support.documents import ROOT
 
 TESTS: Final = ROOT / "tests"
@@ -183,3 +185,9 @@ def test_what_is_bounded_is_run_whole() -> None:
         name for name, text in texts.items() if re.search(r"^@pytest\.mark\.bounded$", text, re.MULTILINE)
     }
     assert bounded == marked != set()
+
+
+def test_the_slow_files_are_there() -> None:
+    """Each file that the tests begin with is there, once."""
+    stems = Counter(path.stem for path in TESTS.rglob("test_*.py"))
+    assert {name: stems[name] for name in SLOW} == dict.fromkeys(SLOW, 1)
