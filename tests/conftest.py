@@ -31,7 +31,7 @@ settings.load_profile("threadsync")
 LONG: Final = Path(__file__).parent / "long"
 
 SLOW: Final = (
-    *("test_up", "test_worker_kills", "test_demo", "test_compose", "test_transport_states", "test_doctor"),
+    *("test_up", "test_worker_kills", "test_compose", "test_transport_states", "test_doctor"),
     *("test_full_broker", "test_embedded_postgres", "test_session_import", "test_console", "test_prefork"),
     *("test_sync_crashes", "test_batches", "test_lane", "test_handlers_queue", "test_waiting_messages"),
     *("test_metrics", "test_db_pool", "test_flower", "test_suspects", "test_handlers_socket_mode"),

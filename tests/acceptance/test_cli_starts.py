@@ -74,7 +74,7 @@ STARTS: Final[dict[str, Start]] = {
 }
 ELSEWHERE: Final = {
     "up": "tests/acceptance/test_up.py",
-    "demo": "tests/acceptance/test_demo.py",
+    "demo": "tests/long/test_demo.py",
     "flower": "tests/support/flower.py",
     "metrics": "tests/support/exporter.py",
 }
