@@ -6,6 +6,7 @@ import gc
 import os
 import shutil
 from collections.abc import AsyncIterator, Iterator
+from fcntl import LOCK_EX, flock
 from pathlib import Path
 from typing import Final
 
@@ -69,10 +70,10 @@ def _own_settings(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresForTests]:
+def postgres(prepared_postgres: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresForTests]:
     """The session's Postgres. To end it in a test, start one of your own."""
     with memory_folder(tmp_path_factory.mktemp("postgres")) as folder:
-        postgres = PostgresForTests(folder / "server")
+        postgres = PostgresForTests(Path(shutil.copytree(prepared_postgres, folder / "server")))
         try:
             postgres.start()
             yield postgres
@@ -184,17 +185,34 @@ def own_valkey(tmp_path: Path) -> Iterator[EmbeddedValkey]:
 
 
 @pytest.fixture(scope="session")
-def prepared_postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The folder of a stopped server with a migrated database, to be copied: ``initdb`` takes a second."""
-    with memory_folder(tmp_path_factory.mktemp("prepared")) as folder:
-        postgres = EmbeddedPostgres(folder / "server", settings=POSTGRES_SETTINGS)
-        try:
-            postgres.start()
-            with new_pool(postgres.url) as pool:
-                SessionStore(pool).create_tables()
-        finally:
-            postgres.stop()
-        yield folder / "server"
+def prepared_postgres(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a stopped server with a migrated database, to be copied: ``initdb`` takes a second.
+
+    The processes of a run share it: the first one makes it.
+    """
+    run = os.environ.get("PYTEST_XDIST_TESTRUNUID")
+    folder = (
+        tmp_path_factory.getbasetemp().with_name(f"prepared-{run}")
+        if run
+        else tmp_path_factory.mktemp("prepared")
+    )
+    folder.mkdir(exist_ok=True)
+    with (folder / "lock").open("w") as lock:
+        flock(lock, LOCK_EX)
+        if not (folder / "made").exists():
+            _make_postgres(folder / "server")
+            (folder / "made").touch()
+    return folder / "server"
+
+
+def _make_postgres(folder: Path) -> None:
+    postgres = EmbeddedPostgres(folder, settings=POSTGRES_SETTINGS)
+    try:
+        postgres.start()
+        with new_pool(postgres.url) as pool:
+            SessionStore(pool).create_tables()
+    finally:
+        postgres.stop()
 
 
 @pytest.fixture

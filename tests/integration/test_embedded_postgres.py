@@ -150,12 +150,12 @@ def test_a_taken_port_is_replaced(server: EmbeddedPostgres, tmp_path: Path) -> N
             again.stop()
 
 
-def test_a_port_lost_at_the_last_moment_is_replaced(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_port_lost_at_the_last_moment_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A port that is taken between looking and listening costs another try, not the start."""
     with socket.create_server(("127.0.0.1", 0)) as winner:
         taken = winner.getsockname()[1]
         monkeypatch.setattr("worker.local.servers.port.is_free", lambda port: True)
-        server = EmbeddedPostgres(folder, port=taken, settings=FAST)
+        server = EmbeddedPostgres(tmp_path / "postgres", port=taken, settings=FAST)
         monkeypatch.setattr(server, "_preferred_port", taken)
         spawn = server._spawn
 
