@@ -32,10 +32,10 @@ settings.load_profile("threadsync")
 LONG: Final = Path(__file__).parent / "long"
 
 SLOW: Final = (
-    *("test_up", "test_worker_kills", "test_compose", "test_transport_states", "test_doctor"),
-    *("test_full_broker", "test_embedded_postgres", "test_session_import", "test_console", "test_prefork"),
-    *("test_sync_crashes", "test_batches", "test_lane", "test_handlers_queue", "test_waiting_messages"),
-    *("test_metrics", "test_db_pool", "test_flower", "test_suspects", "test_handlers_socket_mode"),
+    *("test_worker_kills", "test_up", "test_console", "test_prefork", "test_compose", "test_doctor"),
+    *("test_batches", "test_embedded_postgres", "test_full_broker", "test_metrics", "test_waiting_messages"),
+    *("test_handlers_socket_mode", "test_session_import", "test_flower", "test_cli_starts", "test_lane"),
+    *("test_deaths", "test_sync_crashes", "test_db_pool", "test_transport_states", "test_suspects"),
 )
 """The slowest files. First, so that none is left over when all the others are done."""
 
