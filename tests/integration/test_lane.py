@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from socket import gethostname
 from typing import Any
 
@@ -19,6 +21,7 @@ from tests.support.backlogs import (
     open_sessions,
     server_holds,
     thread,
+    without_names,
 )
 from tests.support.installation import Installation
 from tests.support.waiting import wait_until
@@ -28,8 +31,11 @@ from worker.db import SessionStore
 from worker.db.pool import new_pool
 
 HELD_BACK = "the fast lane is closed"
+LANE = ("sessions.get_or_create", "sessions.update_status", "sessions.mark_synced", "sessions.request_sync")
+TO_WORKER: Any = {"destination": [f"worker@{gethostname()}"], "reply": True, "timeout": 10}
 DRAFT = {"summary": "Printer on fire", "description": "It burns."}
 AT = "1700000100.000100"
+LISTENING = ("listening", "--include", "tests.support.listener_in_processes")
 
 
 def story(installation: Installation, number: int) -> dict[str, Any]:
@@ -42,18 +48,6 @@ def story(installation: Installation, number: int) -> dict[str, Any]:
         "mark_synced": {"jira_key": f"PROJ-{number}"},
     }
     return {name: installation.send(f"sessions.{name}", **where, **more) for name, more in wanted.items()}
-
-
-def without_names(found: Any) -> Any:
-    """Return values with all that differs from run to run left out, as their types."""
-    if isinstance(found, dict):
-        other = ("pid", "clock", "hostname")
-        return {name: without_names(value) for name, value in found.items() if name not in other}
-    if isinstance(found, list):
-        return [without_names(value) for value in found]
-    if isinstance(found, str):
-        return "…" if any(letter.isdigit() for letter in found) else found
-    return type(found).__name__
 
 
 def told_of(installation: Installation, road: str, number: int) -> Any:
@@ -147,7 +141,7 @@ def hanging_chunks(installation: Installation) -> Iterator[tuple[WorkerGroup, li
 def test_remote_control_sees_what_the_lane_holds(installation: Installation) -> None:
     """`inspect active`, `reserved`, `query_task` and `stats` answer of commands in the lane."""
     with hanging_chunks(installation) as (worker, results):
-        inspect = installation.celery.control.inspect([f"worker@{gethostname()}"], timeout=3)
+        inspect = installation.celery.control.inspect(TO_WORKER["destination"], timeout=10)
         active: Any
         (active,) = (inspect.active() or {}).values()
         (reserved,) = (inspect.reserved() or {}).values()
@@ -164,7 +158,7 @@ def test_statistics_count_what_the_lane_has_run(installation: Installation) -> N
     results = open_sessions(installation, 30)
     with installation.worker():
         assert {result.get(timeout=20)["outcome"] for result in results} == {"created"}
-        found: Any = installation.celery.control.inspect([f"worker@{gethostname()}"], timeout=3)
+        found: Any = installation.celery.control.inspect(TO_WORKER["destination"], timeout=10)
         (stats,) = found.stats().values()
     assert stats["total"] == {"sessions.get_or_create": 30}
 
@@ -194,11 +188,55 @@ def test_a_rate_limit_closes_the_lane(installation: Installation) -> None:
     """A command with a rate limit is held back by Celery, as without the lane."""
     with installation.worker(REMOTE_CONTROL_CHANGES="true"):
         control = installation.celery.control
-        control.rate_limit("sessions.get_or_create", "1/m", reply=True, timeout=3)
+        control.rate_limit("sessions.get_or_create", "1/m", **TO_WORKER)
         results = open_sessions(installation, 5)
         results[0].get(timeout=10)
         wait_until(lambda: server_holds(installation) == 4, "the others wait for their bucket")
         assert len(installation.sessions()) == 1
+
+
+@pytest.mark.parametrize("is_deaf", [False, True], ids=["a signal", "a kill"])
+def test_a_chunk_that_runs_out_of_time_runs_again(installation: Installation, is_deaf: bool) -> None:
+    """The commands of a chunk that hangs beyond its time limit run alone afterwards, and all succeed."""
+    open_sessions(installation, 1)
+    with installation.worker(REMOTE_CONTROL_CHANGES="true") as worker:
+        wait_until(lambda: installation.sessions(), "the session is there")
+        for name in LANE:
+            installation.celery.control.time_limit(name, soft=1, hard=2, **TO_WORKER)
+        with locked(installation, 0):
+            results = [installation.send("sessions.update_status", **thread(0), status="ready_to_sync")]
+            wait_until(lambda: locks_waited_for(installation), "a chunk hangs in Postgres")
+            for child in worker.children if is_deaf else ():
+                child.suspend()
+            results += open_sessions(installation, 20)[1:]
+            is_over = re.compile(f"a chunk runs out of time .* soft={not is_deaf}")
+            wait_until(lambda: is_over.search(worker.log), "the time is over")
+            for child in worker.children:
+                child.resume()
+        # Postgres may have carried it out after its client was gone.
+        wait_until(lambda: all(result.ready() for result in results), "all have results", 30)
+        answers: list[Any] = [result.result for result in results]
+        assert answers[0]["status"] == "ready_to_sync"
+        assert {answer["outcome"] for answer in answers[1:]} == {"created"}
+        assert worker.is_alive
+    assert installation.dead_letters() == []
+
+
+def test_a_time_limit_of_one_command_closes_the_lane(installation: Installation) -> None:
+    """A command with another time limit than the others has its own, as without the lane."""
+    with installation.worker(REMOTE_CONTROL_CHANGES="true") as worker:
+        control = installation.celery.control
+        control.time_limit("sessions.mark_synced", soft=1, hard=60, **TO_WORKER)
+        open_sessions(installation, 1)
+        wait_until(lambda: installation.sessions(), "the session is there")
+        with locked(installation, 0):
+            result = installation.send("sessions.mark_synced", **thread(0), jira_key="PROJ-1")
+            wait_until(
+                lambda: "Soft time limit (1s) exceeded for sessions.mark_synced" in worker.log,
+                "its time is over",
+            )
+        assert result.get(timeout=20)["jira_key"] == "PROJ-1"
+        assert "a chunk runs out of time" not in worker.log
 
 
 def test_processes_are_replaced_after_a_number_of_commands(installation: Installation) -> None:
@@ -223,12 +261,34 @@ def test_results_elsewhere_are_there_before_the_end(installation: Installation, 
     assert {meta["result"]["outcome"] for meta in found} == {"created"}
 
 
+def assert_left_over(worker: WorkerGroup) -> None:
+    """Assert that the chunks' commands took the ordinary road at once, and were not delivered again."""
+    assert "chunk handed back" not in worker.log
+    assert "task delivered again" not in worker.log
+
+
 def test_postgres_away_is_waited_for(installation: Installation) -> None:
     """Commands of the lane wait, each by itself, while their rows cannot be written."""
-    with installation.worker(), psycopg.connect(installation.database_url) as connection:
+    with installation.worker() as worker, psycopg.connect(installation.database_url) as connection:
         connection.execute("LOCK TABLE thread_sessions IN ACCESS EXCLUSIVE MODE")
         results = open_sessions(installation, 20)
         wait_until(lambda: locks_waited_for(installation), "the chunk hangs in Postgres")
+        wait_until(lambda: "the fast lane rests" in worker.log, "the lane rests", 30)
         connection.rollback()
         assert {result.get(timeout=30)["outcome"] for result in results} == {"created"}
+        assert_left_over(worker)
     assert installation.dead_letters() == []
+
+
+def test_a_listener_in_the_processes_alone_sees_each_command(
+    installation: Installation, tmp_path: Path
+) -> None:
+    """A program that listens to Celery's signals in the pool's processes alone sees every command."""
+    seen = tmp_path / "seen"
+    seen.touch()
+    with installation.worker(*LISTENING, SEEN=str(seen)) as worker:
+        results = open_sessions(installation, 20)
+        assert {result.get(timeout=30)["outcome"] for result in results} == {"created"}
+        wait_until(lambda: len(seen.read_text().split()) == len(results), "each was seen")
+        assert_left_over(worker)
+    assert set(seen.read_text().split()) == {result.id for result in results}

@@ -20,6 +20,7 @@ the lane, so that it runs alone. Nothing is lost between the two roads: a messag
 held under its tag, and one that was carried out is idempotent.
 
 The lane is closed, and all take the ordinary road, by ``FAST_LANE=false``, and while a program listens to
-Celery's signals for tasks, OpenTelemetry traces, a command has a rate limit, processes are replaced after a
-number of tasks, or results are kept elsewhere than in Valkey or Redis (``opening.py``). RabbitMQ has no lane.
+Celery's signals for tasks, OpenTelemetry traces, a command has a rate limit or a time limit of its own,
+processes are replaced after a number of tasks, or results are kept elsewhere than in Valkey or Redis
+(``opening.py``). RabbitMQ has no lane.
 """

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol, Self
 
 from worker.durable.raw_message import Tag
@@ -78,7 +77,7 @@ class Job(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """The end of a chunk.
+    """The end of a chunk. It is pickled on its way to the main process, its defaults too.
 
     Attributes:
         left_over: places of the messages that take the ordinary road.
@@ -90,6 +89,6 @@ class Outcome(NamedTuple):
 
     left_over: Sequence[int]
     is_told: bool = True
-    counts: Mapping[str, int] = MappingProxyType({})
+    counts: Sequence[tuple[str, int]] = ()
     clock: int = 0
     is_away: bool = False

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator
 from functools import cached_property
 from typing import Any, Final
@@ -146,8 +146,9 @@ class Lane:
         chunk = running.chunk
         if outcome.is_away:
             self._rests_until = time.monotonic() + _REST_SECONDS
-        total_count.update(outcome.counts)
-        all_total_count[0] += sum(outcome.counts.values())
+        counts = Counter(dict(outcome.counts))
+        total_count.update(counts)
+        all_total_count[0] += counts.total()
         self._consumer.app.clock.adjust(outcome.clock)
         left = set(outcome.left_over)
         ended = [place for place in range(len(chunk)) if place not in left] if left else range(len(chunk))

@@ -47,5 +47,7 @@ def why_closed(consumer: TakingConsumer, tasks: tuple[Any, ...]) -> str:
 
 def is_shut(consumer: Any, tasks: tuple[Any, ...]) -> bool:
     """Return True while something that may change keeps the lane closed."""
-    has_limit = not consumer.disable_rate_limits and any(consumer.task_buckets[task.name] for task in tasks)
-    return has_limit or is_listened_to() or len(revoked) > MOST_REVOKED
+    has_rate = not consumer.disable_rate_limits and any(consumer.task_buckets[task.name] for task in tasks)
+    # A chunk has one time limit; an operator may have given one command another.
+    time_limits = {(task.soft_time_limit, task.time_limit) for task in tasks}
+    return has_rate or len(time_limits) > 1 or is_listened_to() or len(revoked) > MOST_REVOKED

@@ -60,7 +60,7 @@ def run_chunk(job: Job) -> Outcome:
     log_many("threadsync.tasks", "task done", (_told(ending, seconds) for ending in ended))
     places = {ending.place for ending in ended}
     counts = Counter(ending.message.name for ending in ended)
-    return Outcome([place for place in everything if place not in places], is_told, dict(counts), clock)
+    return Outcome([place for place in everything if place not in places], is_told, [*counts.items()], clock)
 
 
 def _outcomes(statements: Sequence[Statement[Any]]) -> Sequence[object]:
