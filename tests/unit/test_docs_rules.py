@@ -168,7 +168,7 @@ def test_a_wait_for_a_condition_is_allowed(line: str) -> None:
 
 
 def test_no_test_file_imports_another() -> None:
-    """No test file imports another, but for the table of commands, and to run the same tests on another road."""
+    """No test file imports another, but for the table of commands and to run tests on another road."""
     found = {
         (path.name, node.module)
         for path in TESTS.rglob("*.py")
