@@ -7,6 +7,7 @@ import os
 import shutil
 from collections.abc import AsyncIterator, Iterator
 from fcntl import LOCK_EX, flock
+from itertools import groupby
 from pathlib import Path
 from typing import Final
 
@@ -45,10 +46,12 @@ gc.disable()
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The slow files before the others; else in the order in which they were found."""
-    for item in items:
-        if item.path.is_relative_to(LONG):
-            item.add_marker("long")
-    items.sort(key=lambda item: SLOW.index(item.path.stem) if item.path.stem in SLOW else len(SLOW))
+    for path, of_a_file in groupby(items, lambda item: item.path):
+        if path.is_relative_to(LONG):
+            for item in of_a_file:
+                item.add_marker("long")
+    places = {name: place for place, name in enumerate(SLOW)}
+    items.sort(key=lambda item: places.get(item.path.stem, len(SLOW)))
 
 
 def pytest_collection_finish() -> None:
