@@ -6,12 +6,12 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 
-_SHORTEST, _LONGEST = 0.03, 0.2
+_SHORTEST, _LONGEST = 0.03, 0.1
 
 
 def _pause(waited: float) -> float:
-    """Return the seconds until the next look: a thirtieth of the wait, since each look costs something."""
-    return min(max(_SHORTEST, waited / 30), _LONGEST)
+    """Return the seconds until the next look: a fiftieth of the wait, since each look costs something."""
+    return min(max(_SHORTEST, waited / 50), _LONGEST)
 
 
 def wait_until(predicate: Callable[[], object], description: str, timeout: float = 10) -> None:
