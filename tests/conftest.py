@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 from collections.abc import AsyncIterator, Iterator
+from fcntl import LOCK_EX, flock
+from itertools import groupby
 from pathlib import Path
 from typing import Final
 
@@ -29,25 +32,32 @@ settings.load_profile("threadsync")
 
 LONG: Final = Path(__file__).parent / "long"
 
-# More than half a minute each. First, so that none is left over when all the others are done.
-_SLOW = (
-    "test_worker_kills",
-    "test_up",
-    "test_sync_crashes",
-    "test_cli",
-    "test_session_import",
-    "test_prefork",
-    "test_compose",
-    "test_demo",
+SLOW: Final = (
+    *("test_worker_kills", "test_up", "test_console", "test_prefork", "test_compose", "test_doctor"),
+    *("test_batches", "test_embedded_postgres", "test_full_broker", "test_metrics", "test_waiting_messages"),
+    *("test_handlers_socket_mode", "test_session_import", "test_flower", "test_cli_starts", "test_lane"),
+    *("test_deaths", "test_sync_crashes", "test_db_pool", "test_transport_states", "test_suspects"),
 )
+"""The slowest files. First, so that none is left over when all the others are done."""
+
+# Collecting makes a million objects, and none of them is garbage.
+gc.disable()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The slow files before the others; else in the order in which they were found."""
-    for item in items:
-        if item.path.is_relative_to(LONG):
-            item.add_marker("long")
-    items.sort(key=lambda item: _SLOW.index(item.path.stem) if item.path.stem in _SLOW else len(_SLOW))
+    for path, of_a_file in groupby(items, lambda item: item.path):
+        if path.is_relative_to(LONG):
+            for item in of_a_file:
+                item.add_marker("long")
+    places = {name: place for place, name in enumerate(SLOW)}
+    items.sort(key=lambda item: places.get(item.path.stem, len(SLOW)))
+
+
+def pytest_collection_finish() -> None:
+    """Let the garbage collector spare what stays until the end: to go through it takes it half a second."""
+    gc.enable()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)
@@ -63,10 +73,10 @@ def _own_settings(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresForTests]:
+def postgres(prepared_postgres: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresForTests]:
     """The session's Postgres. To end it in a test, start one of your own."""
     with memory_folder(tmp_path_factory.mktemp("postgres")) as folder:
-        postgres = PostgresForTests(folder / "server")
+        postgres = PostgresForTests(Path(shutil.copytree(prepared_postgres, folder / "server")))
         try:
             postgres.start()
             yield postgres
@@ -181,17 +191,34 @@ def own_valkey(tmp_path: Path) -> Iterator[EmbeddedValkey]:
 
 
 @pytest.fixture(scope="session")
-def prepared_postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The folder of a stopped server with a migrated database, to be copied: ``initdb`` takes a second."""
-    with memory_folder(tmp_path_factory.mktemp("prepared")) as folder:
-        postgres = EmbeddedPostgres(folder / "server", settings=POSTGRES_SETTINGS)
-        try:
-            postgres.start()
-            with new_pool(postgres.url) as pool:
-                SessionStore(pool).create_tables()
-        finally:
-            postgres.stop()
-        yield folder / "server"
+def prepared_postgres(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a stopped server with a migrated database, to be copied: ``initdb`` takes a second.
+
+    The processes of a run share it: the first one makes it.
+    """
+    run = os.environ.get("PYTEST_XDIST_TESTRUNUID")
+    folder = (
+        tmp_path_factory.getbasetemp().with_name(f"prepared-{run}")
+        if run
+        else tmp_path_factory.mktemp("prepared")
+    )
+    folder.mkdir(exist_ok=True)
+    with (folder / "lock").open("w") as lock:
+        flock(lock, LOCK_EX)
+        if not (folder / "made").exists():
+            _make_postgres(folder / "server")
+            (folder / "made").touch()
+    return folder / "server"
+
+
+def _make_postgres(folder: Path) -> None:
+    postgres = EmbeddedPostgres(folder, settings=POSTGRES_SETTINGS)
+    try:
+        postgres.start()
+        with new_pool(postgres.url) as pool:
+            SessionStore(pool).create_tables()
+    finally:
+        postgres.stop()
 
 
 @pytest.fixture

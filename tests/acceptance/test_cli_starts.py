@@ -1,7 +1,8 @@
 """Each command of `threadsync`, started as people start it: by its script, in an interpreter of its own.
 
 Other tests run commands as forks of a process that has all modules loaded (tests/support/forked.py). Here
-nothing is loaded before: what a command imports must be there, and in an order that works.
+nothing is loaded before: what a command imports must be there, and in an order that works. ``make test``
+starts every third, ``make test-all`` each.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Any, Final, NamedTuple
 import pytest
 import typer.main
 
+from tests.support.scale import bounded
 from tests.support.servers import PostgresForTests, ValkeyForTests, ask
 from threadsync.errors import CommandFailed
 from threadsync.syncs import Draft
@@ -72,7 +74,7 @@ STARTS: Final[dict[str, Start]] = {
 }
 ELSEWHERE: Final = {
     "up": "tests/acceptance/test_up.py",
-    "demo": "tests/acceptance/test_demo.py",
+    "demo": "tests/long/test_demo.py",
     "worker": "tests/integration/test_worker_modules.py",
     "flower": "tests/support/flower.py",
     "metrics": "tests/support/exporter.py",
@@ -119,7 +121,8 @@ def letter_of(command: str, env: Mapping[str, str]) -> str:
     return str(found)
 
 
-@pytest.mark.parametrize("command", STARTS)
+@pytest.mark.bounded
+@pytest.mark.parametrize("command", [*STARTS][:: bounded(1, 3)])
 def test_a_command_starts_by_itself(env: dict[str, str], command: str, tmp_path: Path) -> None:
     """A command does its work in a process that has nothing loaded, and writes no traceback."""
     file = tmp_path / "sessions.jsonl"

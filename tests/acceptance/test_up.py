@@ -11,6 +11,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,7 +23,11 @@ import psycopg
 import pytest
 import redis
 
-from tests.support.command_runs import environment_without_servers
+from sandbox.slack.requests import app_mention
+from sandbox.slack.server import SlackSandbox
+from tests.support.command_runs import environment_without_servers, run_in
+from tests.support.scale import bounded
+from tests.support.slack_app import CHANNEL, THREAD, USER
 from tests.support.waiting import wait_until
 from worker.doctor.roles import broker_user
 from worker.local.readiness import answers_http
@@ -48,7 +53,7 @@ JIRA = {"JIRA_API_TOKEN": "canary-jira"}
 class Up:
     """A `threadsync up` whose processes are found by a home folder that no others have."""
 
-    def __init__(self, data_dir: Path, *arguments: str) -> None:
+    def __init__(self, data_dir: Path, *arguments: str, **more: str) -> None:
         self.data_dir = data_dir
         mark = uuid.uuid4().hex
         self.home = data_dir.with_name(f"home-{mark}")
@@ -56,7 +61,7 @@ class Up:
         self._output = data_dir.with_name(f"output-{mark}")
         env = environment_without_servers()
         # A width at which no address is broken over two lines.
-        env |= {"HOME": str(self.home), "COLUMNS": "400", **OF_OTHERS, **JIRA}
+        env |= {"HOME": str(self.home), "COLUMNS": "400", **OF_OTHERS, **JIRA, **more}
         command = [sys.executable, "-m", "worker.cli", "up", "--data-dir", str(data_dir), *arguments]
         with self._output.open("w") as output:
             self.process = subprocess.Popen(command, env=env, stdout=output, stderr=subprocess.STDOUT)
@@ -106,8 +111,24 @@ class Up:
 
 
 @pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
-    up = Up(tmp_path_factory.mktemp("up") / "data")
+def taken_port() -> Iterator[int]:
+    """Return a port that something else listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield server.getsockname()[1]
+
+
+@pytest.fixture(scope="module")
+def slack() -> Iterator[SlackSandbox]:
+    """Run a Slack of this module's own."""
+    with SlackSandbox() as slack:
+        yield slack
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory, taken_port: int, slack: SlackSandbox) -> Iterator[Up]:
+    """Start one for most tests, with Socket Mode, and told a port that is taken. The last test kills it."""
+    env = {"SLACK_API_URL": slack.api_url, "SLACK_BOT_TOKEN": slack.token, "SLACK_APP_TOKEN": slack.app_token}
+    up = Up(tmp_path_factory.mktemp("up") / "data", "--port", str(taken_port), **env)
     try:
         yield up.wait_until_ready()
     finally:
@@ -181,9 +202,12 @@ def test_no_password_is_in_sight(running: Up) -> None:
     assert running.data_dir.stat().st_mode & 0o777 == 0o700
 
 
-def test_slack_is_said_not_to_be_connected(running: Up) -> None:
-    """A start without Slack's settings says that Slack is not connected."""
-    assert "Slack is not connected" in running.output
+def test_socket_mode_runs_when_there_is_its_token(running: Up, slack: SlackSandbox) -> None:
+    """`threadsync up` with SLACK_APP_TOKEN runs Socket Mode, so that a mention gets its reply."""
+    wait_until(lambda: slack.socket_count == 1, "the process has dialled in", timeout=20)
+    assert "Slack is not connected" not in running.output
+    slack.send_over_socket(app_mention(CHANNEL, USER, "only for your eyes", ts=THREAD))
+    wait_until(lambda: slack.messages, "the thread has our reply")
 
 
 def test_jira_is_said_not_to_be_connected(running: Up) -> None:
@@ -227,7 +251,7 @@ def test_no_process_has_secrets_that_it_does_not_use(running: Up) -> None:
             assert f"//threadsync-{user}:" in environ["CELERY_BROKER_URL"]
         if "DATABASE_URL" in environ:
             assert f"//{LOGINS[kind]}:" in environ["DATABASE_URL"]
-    assert seen == {"server", *PROCESSES} - {"migrate", "socket-mode"}
+    assert seen == {"server", *PROCESSES} - {"migrate"}
 
 
 def kind_of(words: list[str]) -> Any:
@@ -238,6 +262,7 @@ def kind_of(words: list[str]) -> Any:
     names = {f"{name}@%h": name for name in ("sessions", "syncs", "lookups")}
     names |= {
         "handlers.serve": "web",
+        "handlers.socket_mode": "socket-mode",
         "worker.cli metrics": "metrics",
         " beat ": "beat",
         " flower ": "flower",
@@ -255,12 +280,11 @@ def test_the_broker_has_nobodys_password(running: Up) -> None:
     assert config.stat().st_mode & 0o777 == 0o600
 
 
-def test_the_doctor_finds_each_login_right(running: Up) -> None:
+def test_the_doctor_finds_each_login_right(running: Up, slack: SlackSandbox) -> None:
     """The doctor finds that each service has the rights of its role, and no others."""
-    env = {**os.environ, **running.env}
+    env = {**os.environ, **running.env, "SLACK_API_URL": slack.api_url}
     for role in (("--role", "sessions"), ("--role", "syncs"), ("--role", "lookups"), ()):
-        argv = [sys.executable, "-m", "worker.cli", "doctor", *role, "--json"]
-        done = subprocess.run(argv, env=env, capture_output=True, text=True, timeout=60, check=False)
+        done = run_in(env, "doctor", *role, "--json")
         found = {one["check"]: one for one in json.loads(done.stdout)}
         for check in ("broker: permissions", "broker: user", "database: privileges", "database: role"):
             assert found[check]["level"] == "ok", found[check]
@@ -303,64 +327,57 @@ def test_a_killed_worker_is_back(running: Up) -> None:
     assert "worker died (signal SIGKILL)" in running.output
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_a_signal_stops_everything(number: signal.Signals, tmp_path: Path, ups: list[Up]) -> None:
-    """SIGINT, SIGTERM and SIGHUP each end `up` with exit code 0, and no process is left."""
-    # Only one case has Flower, which is the slowest to start.
-    up = Up(tmp_path / "data", *(() if number == signal.SIGINT else ("--without-flower",)))
+def test_a_taken_port_is_replaced(running: Up, taken_port: int) -> None:
+    """A Slack endpoint whose port is taken moves to another port, which the table shows."""
+    address = running.address("Slack endpoint")
+    assert not address.endswith(f":{taken_port}")
+    assert answers_http(address)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
+def test_a_signal_during_the_start_stops_everything(
+    number: signal.Signals, tmp_path: Path, ups: list[Up]
+) -> None:
+    """Ctrl-C and SIGHUP during the start end `up` with exit code 0, and no process is left."""
+    up = Up(tmp_path / "data")
     ups.append(up)
-    assert len(up.wait_until_ready().processes()) > 5
+    wait_until(lambda: (up.data_dir / "logs" / "postgres.log").exists(), "Postgres is starting", timeout=30)
     up.process.send_signal(number)
     assert up.process.wait(60) == 0, up.output
     assert up.processes() == []
 
 
-def test_a_signal_during_the_start_stops_everything(tmp_path: Path, ups: list[Up]) -> None:
-    """Ctrl-C during the start ends `up` with exit code 0, and no process is left."""
-    up = Up(tmp_path / "data")
-    ups.append(up)
-    wait_until(lambda: (up.data_dir / "logs" / "postgres.log").exists(), "Postgres is starting", timeout=30)
-    up.process.send_signal(signal.SIGINT)
-    assert up.process.wait(60) == 0, up.output
-    assert up.processes() == []
+@pytest.mark.bounded
+def test_after_sigkill_the_next_start_works(running: Up, ups: list[Up]) -> None:
+    """After `kill -9` of `up`, and after each signal that stops it, the next start has the same data.
+
+    SIGTERM, and under ``make test-all`` SIGINT and SIGHUP too, end it with exit code 0 and no process.
+    """
+    kept = remember(running)
+    running.process.kill()
+    running.process.wait()
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)[: bounded(3, 1)]:
+        again = Up(running.data_dir)
+        ups.append(again)
+        again.wait_until_ready()
+        wait_until(lambda: running.processes() == [], "the killed one's services are gone", timeout=40)
+        assert "Slack is not connected" in again.output
+        before, kept = kept, remember(again)
+        assert kept == tuple(count + 1 for count in before)
+        assert len(again.processes()) > 5
+        again.process.send_signal(number)
+        assert again.process.wait(60) == 0, again.output
+        assert again.processes() == []
 
 
-def test_the_second_start_has_the_same_data(tmp_path: Path, ups: list[Up]) -> None:
-    """Rows, messages and addresses are the same after Ctrl-C and another `up`."""
-    for expected in (1, 2):
-        up = Up(tmp_path / "data", "--without-flower")
-        ups.append(up)
-        env = up.wait_until_ready().env
-        with psycopg.connect(env["DATABASE_URL"]) as connection:
-            session = ("C1", f"1700000000.00000{expected}", "U1")
-            insert = "INSERT INTO thread_sessions (channel_id, thread_ts, user_id) VALUES (%s, %s, %s)"
-            connection.execute(insert, session)
-            assert connection.execute("SELECT count(*) FROM thread_sessions").fetchone() == (expected,)
-        with redis.Redis.from_url(env["CELERY_BROKER_URL"]) as client:
-            kept = int(client.get("celery-task-meta-kept") or 0) + 1
-            client.set("celery-task-meta-kept", kept)
-            assert kept == expected
-        up.end()
-
-
-def test_after_sigkill_the_next_start_works(tmp_path: Path, ups: list[Up]) -> None:
-    """After `kill -9` of `up` the next start takes the data over, and the old processes end."""
-    killed = Up(tmp_path / "data", "--without-flower")
-    ups.append(killed)
-    killed.wait_until_ready().process.kill()
-    killed.process.wait()
-    again = Up(tmp_path / "data", "--without-flower")
-    ups.append(again)
-    again.wait_until_ready()
-    wait_until(lambda: killed.processes() == [], "the killed one's services are gone", timeout=40)
-
-
-def test_a_taken_port_is_replaced(tmp_path: Path, ups: list[Up]) -> None:
-    """A Slack endpoint whose port is taken moves to another port, which the table shows."""
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-        up = Up(tmp_path / "data", "--port", str(port), "--without-flower")
-        ups.append(up)
-        address = up.wait_until_ready().address("Slack endpoint")
-    assert not address.endswith(f":{port}")
-    assert answers_http(address)
+def remember(up: Up) -> tuple[int, int]:
+    """Add a row to the database and one to a number in the broker; return how many there are now."""
+    with psycopg.connect(up.env["DATABASE_URL"]) as connection:
+        insert = "INSERT INTO thread_sessions (channel_id, thread_ts, user_id) VALUES ('C0KEPT', %s, 'U1')"
+        connection.execute(insert, [f"{time.time():.6f}"])
+        count = "SELECT count(*) FROM thread_sessions WHERE channel_id = 'C0KEPT'"
+        (rows,) = connection.execute(count).fetchone() or (0,)
+    with redis.Redis.from_url(up.env["CELERY_BROKER_URL"]) as client:
+        kept = int(client.get("celery-task-meta-kept") or 0) + 1
+        client.set("celery-task-meta-kept", kept)
+    return rows, kept

@@ -37,10 +37,10 @@ threading.Event().wait()
 """
 
 
-@pytest.fixture
-def new_server(tmp_path: Path) -> Iterator[EmbeddedPostgres]:
-    """A server whose cluster was made by its first start."""
-    server = EmbeddedPostgres(tmp_path / "postgres", settings=FAST)
+@pytest.fixture(scope="module")
+def new_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
+    """A server whose cluster was made by its first start, for tests that leave it as it is."""
+    server = EmbeddedPostgres(tmp_path_factory.mktemp("new") / "postgres", settings=FAST)
     try:
         server.start()
         yield server
@@ -49,10 +49,15 @@ def new_server(tmp_path: Path) -> Iterator[EmbeddedPostgres]:
 
 
 @pytest.fixture
-def server(prepared_postgres: Path, tmp_path: Path) -> Iterator[EmbeddedPostgres]:
+def folder(prepared_postgres: Path, tmp_path: Path) -> Path:
+    """Return the folder of a server that ran before: ``initdb`` takes a second."""
+    return Path(shutil.copytree(prepared_postgres, tmp_path / "postgres"))
+
+
+@pytest.fixture
+def server(folder: Path) -> Iterator[EmbeddedPostgres]:
     """A server that ran before."""
-    shutil.copytree(prepared_postgres, tmp_path / "postgres")
-    server = EmbeddedPostgres(tmp_path / "postgres", settings=FAST)
+    server = EmbeddedPostgres(folder, settings=FAST)
     try:
         server.start()
         yield server
@@ -211,9 +216,9 @@ def test_a_stale_pid_file_does_not_block(server: EmbeddedPostgres, tmp_path: Pat
         somebody.kill()
 
 
-def test_the_server_dies_with_the_process_that_started_it(tmp_path: Path) -> None:
+def test_the_server_dies_with_the_process_that_started_it(folder: Path) -> None:
     """The server shuts down by itself after SIGKILL of its owner (Linux with util-linux)."""
-    pid = kill_supervising_process(tmp_path / "postgres")
+    pid = kill_supervising_process(folder)
     wait_until(lambda: not psutil.pid_exists(pid), "the orphaned server is gone")
 
 
@@ -233,9 +238,9 @@ def test_an_orphan_is_replaced(server: EmbeddedPostgres, tmp_path: Path) -> None
         successor.stop()
 
 
-def test_the_server_outlives_the_thread_that_started_it(tmp_path: Path) -> None:
+def test_the_server_outlives_the_thread_that_started_it(folder: Path) -> None:
     """A server started in a short-lived thread goes on after that thread has ended."""
-    server = EmbeddedPostgres(tmp_path / "postgres", settings=FAST)
+    server = EmbeddedPostgres(folder, settings=FAST)
     thread = threading.Thread(target=server.start)
     thread.start()
     thread.join()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -19,7 +20,7 @@ DRAFT = {"summary": f"{CANARY} plan", "description": f"the {CANARY} of it", "lab
 THREAD: dict[str, Any] = {"channel_id": "C0123", "thread_ts": "1700000000.000100"}
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def flower(shared: Installation) -> Iterator[httpx.Client]:
     """Start Flower beside the shared worker."""
     with flower_of(shared.env, shared.logs) as client:
@@ -74,16 +75,16 @@ def test_flower_shows_no_draft(shared: Installation, flower: httpx.Client) -> No
     assert CANARY not in seen
 
 
-def test_flower_remembers(shared: Installation) -> None:
+def test_flower_remembers(shared: Installation, tmp_path: Path) -> None:
     """Flower remembers tasks over a restart, and starts with a damaged memory."""
-    with flower_of(shared.env, shared.logs) as client:
+    with flower_of(shared.env, tmp_path) as client:
         task_id = shared.send("sessions.get", **THREAD).id
         path = f"/api/task/info/{task_id}"
         wait_until(lambda: client.get(path).status_code == 200, "Flower has seen it")
-    state = shared.logs / "flower" / "state"
-    with flower_of(shared.env, shared.logs) as client:
+    state = tmp_path / "flower" / "state"
+    with flower_of(shared.env, tmp_path) as client:
         assert client.get(path).status_code == 200
     for file in state.parent.iterdir():
         file.write_bytes(file.read_bytes()[:100])
-    with flower_of(shared.env, shared.logs) as client:
+    with flower_of(shared.env, tmp_path) as client:
         assert client.get(path).status_code == 404

@@ -12,6 +12,7 @@ import pytest
 
 from console.app import create_console
 from handlers import replies
+from handlers.background import Background
 from handlers.ticket_reply import REPLY_SECONDS
 from sandbox.slack.requests import (
     TEAM_ID,
@@ -40,6 +41,12 @@ HAS_TICKET = (
     {"channel_id": CHANNEL, "thread_ts": THREAD, "jira_key": "PROJ-123", "actor": ACTOR},
 )
 LINK_OF_A_REPLY = f"https://x.slack.com/archives/{CHANNEL}/p1700000009000200?thread_ts={THREAD}&cid={CHANNEL}"
+
+
+@pytest.fixture(autouse=True)
+def _stop_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wait for no reply at the end of a test: none comes without a worker."""
+    monkeypatch.setattr(Background.close, "__defaults__", (0.1,))
 
 
 @pytest.fixture

@@ -40,7 +40,6 @@ from tests.support.waiting import wait_until
 from threadsync import SessionClient
 from threadsync.commands import RequestSync
 from threadsync.liveness.verdicts import verdict_on_socket
-from worker.local.stack import LocalStack
 
 MENTION = app_mention(CHANNEL, USER, "only for your eyes", ts=THREAD)
 
@@ -255,14 +254,3 @@ def _silences(client: SessionClient) -> list[float]:
     signs = client.heartbeats()
     assert signs is not None
     return list(signs.sockets.values())
-
-
-def test_the_local_stack_runs_it_when_it_has_the_token(slack: SlackSandbox, tmp_path: Path) -> None:
-    """`threadsync up` with SLACK_APP_TOKEN runs Socket Mode, so that a mention gets its reply."""
-    env = {**os.environ, "SLACK_API_URL": slack.api_url, "SLACK_BOT_TOKEN": slack.token}
-    env["SLACK_APP_TOKEN"] = slack.app_token
-    with LocalStack(tmp_path / "data", with_flower=False, env=env):
-        wait_until(lambda: slack.socket_count == 1, "the process has dialled in", timeout=20)
-        slack.send_over_socket(MENTION)
-        wait_until(lambda: slack.messages, "the thread has our reply")
-    assert slack.socket_count == 0

@@ -20,6 +20,7 @@ from billiard.exceptions import SoftTimeLimitExceeded, TimeLimitExceeded, Worker
 from kombu.asynchronous import Hub, get_event_loop, set_event_loop
 
 from tests.support.installation import Installation
+from tests.support.scale import bounded_time_limits
 from tests.support.waiting import wait_until
 from threadsync import SessionClient
 from worker.durable.pool import DurablePool
@@ -68,12 +69,14 @@ class Main:
         return self.pool.apply_async(function, args, **limits)
 
     def run_until(self, predicate: Callable[[], object], description: str, timeout: float = 10) -> None:
-        def is_true_by_now() -> object:
+        """Turn the event loop until ``predicate`` is true; each turn waits for its next event, or 10 ms."""
+        deadline = time.monotonic() + timeout
+        while True:
             self.hub.call_later(0.01, lambda: None)
             self.hub.run_once()
-            return predicate()
-
-        wait_until(is_true_by_now, description, timeout)
+            if predicate():
+                return
+            assert time.monotonic() < deadline, f"waited {timeout:g} s in vain until {description}"
 
     def value_of(self, job: Any) -> Any:
         self.run_until(job.ready, "the job has ended")
@@ -367,6 +370,7 @@ def test_the_event_loop_is_the_processs_own_again(main: Main) -> None:
     assert get_event_loop() is main.hub
 
 
+@pytest.mark.bounded
 def test_a_command_that_hangs_while_the_broker_dies_is_ended_in_time(
     database_url: str, own_valkey: EmbeddedValkey, tmp_path: Path
 ) -> None:
@@ -374,7 +378,9 @@ def test_a_command_that_hangs_while_the_broker_dies_is_ended_in_time(
     diary = tmp_path / "diary"
     with (
         closing(Installation(database_url, own_valkey.url, tmp_path)) as installation,
-        installation.worker("worker", "--concurrency", "1", MAX_DELIVERIES="1") as worker,
+        installation.worker(
+            "worker", "--concurrency", "1", *bounded_time_limits(), MAX_DELIVERIES="1"
+        ) as worker,
     ):
         hanging = installation.send("probe.hang", str(diary))
         wait_until(diary.exists, "it hangs")

@@ -5,13 +5,14 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Literal
+from typing import Final, Literal
 
 import pytest
 
 from sandbox.chaos.interruptions import Interruption
 from sandbox.chaos.world import World
 from sandbox.jira.faults import CommitLate, CommitThenDrop, DropBeforeCommit, Fault, Status
+from tests.support.scale import bounded
 from worker.db.pool import Pool
 
 _numbers = itertools.count(1)
@@ -69,17 +70,21 @@ def turns_of(pool: Pool, *faults: Fault) -> list[int]:
     return counts
 
 
+FAULTS: Final[Sequence[tuple[Fault, ...]]] = (
+    (),
+    (CommitThenDrop(),),
+    (DropBeforeCommit(),),
+    (Status(503),),
+    (CommitLate(30),),
+    (DropBeforeCommit(), CommitThenDrop()),
+)
+EVERY: Final = bounded(1, 3)
+"""Under ``make test`` every third step of a sync with faults is interrupted, and all of one without."""
+
+
+@pytest.mark.bounded
 @pytest.mark.parametrize(
-    "faults",
-    [
-        (),
-        (CommitThenDrop(),),
-        (DropBeforeCommit(),),
-        (Status(503),),
-        (CommitLate(30),),
-        (DropBeforeCommit(), CommitThenDrop()),
-    ],
-    ids=lambda faults: "+".join(type(fault).__name__ for fault in faults) or "no fault",
+    "faults", FAULTS, ids=lambda faults: "+".join(type(fault).__name__ for fault in faults) or "no fault"
 )
 def test_a_crash_at_any_step_makes_no_second_ticket_and_loses_none(
     pool: Pool, faults: tuple[Fault, ...]
@@ -87,17 +92,21 @@ def test_a_crash_at_any_step_makes_no_second_ticket_and_loses_none(
     """A crash at any step leaves one ticket, linked to its session, in the end."""
     counts = turns_of(pool, *faults)
     assert len(counts) >= 3, "a create, the link back, and the audit"
-    for turn, count in enumerate(counts):
-        for step, when in itertools.product(range(1, count + 1), WHENS):
-            with new_world(pool, *faults) as world:
-                for _ in range(turn):
-                    world.work()
-                    world.clock.advance(20)
-                interrupted = world.work(Interruption(step, when, "crash"))
-                assert interrupted.count == step, "it must have come so far"
+    steps = [
+        (turn, step, when)
+        for turn, count in enumerate(counts)
+        for step, when in itertools.product(range(1, count + 1), WHENS)
+    ]
+    for turn, step, when in steps[FAULTS.index(faults) % EVERY :: EVERY if faults else 1]:
+        with new_world(pool, *faults) as world:
+            for _ in range(turn):
+                world.work()
                 world.clock.advance(20)
-                go_on(world)
-                assert_one_ticket(world)
+            interrupted = world.work(Interruption(step, when, "crash"))
+            assert interrupted.count == step, "it must have come so far"
+            world.clock.advance(20)
+            go_on(world)
+            assert_one_ticket(world)
 
 
 @pytest.mark.parametrize("fault", [None, CommitThenDrop(), DropBeforeCommit()], ids=str)

@@ -6,9 +6,8 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from tests.support.one_ticket import (
-    OneTicket,
-)
+from tests.support.one_ticket import OneTicket
+from tests.support.scale import bounded
 from worker.db.pool import Pool
 
 
@@ -18,12 +17,13 @@ def machine(pool: Pool) -> type[OneTicket]:
     return OneTicket
 
 
+@pytest.mark.bounded
 def test_no_order_of_events_makes_a_second_ticket_or_loses_one(machine: type[OneTicket]) -> None:
     """Faults, lag, crashes, late workers, repetitions and decisions in any order lead to one ticket."""
     run_state_machine_as_test(
         machine,
         settings=settings(
-            max_examples=80,
+            max_examples=bounded(80, 30),
             stateful_step_count=25,
             deadline=None,
             print_blob=True,

@@ -25,6 +25,7 @@ from hypothesis.stateful import (
 )
 from kombu import Connection
 
+from tests.support.scale import bounded
 from tests.support.servers import ValkeyForTests
 from threadsync.broker.lua import WAITING
 from worker.durable import scripts
@@ -226,6 +227,7 @@ def _number(raw: bytes | str) -> int:
     return int(base64.b64decode(json.loads(raw)["body"]))
 
 
+@pytest.mark.bounded
 @pytest.mark.timeout(300)
 def test_each_message_is_in_one_place_or_has_ended(valkey: ValkeyForTests) -> None:
     """Publishing, taking, acknowledging, rejecting, stops, kills and sweeps lose and double no message."""
@@ -233,7 +235,7 @@ def test_each_message_is_in_one_place_or_has_ended(valkey: ValkeyForTests) -> No
     run_state_machine_as_test(
         machine,
         settings=settings(
-            max_examples=120,
+            max_examples=bounded(120, 30),
             stateful_step_count=50,
             deadline=None,
             suppress_health_check=[HealthCheck.too_slow],

@@ -9,8 +9,11 @@ from contextlib import closing
 from functools import partial
 from pathlib import Path
 
+import pytest
+
 from tests.support.installation import Installation
 from tests.support.load import Load, progress
+from tests.support.scale import bounded, bounded_time_limits
 from tests.support.waiting import let_pass, wait_until
 from threadsync import SessionClient
 from threadsync.errors import EnqueueFailed
@@ -68,11 +71,12 @@ def test_a_stopping_worker_hands_back_what_it_had_not_begun(
     assert [diary.read_text().count("begin") for diary in diaries] == [1] * len(diaries)
 
 
+@pytest.mark.bounded
 def test_a_stop_under_load_is_quick(installation: Installation) -> None:
     """A worker under load stops within 15 s each time, and the commands are carried out in the end."""
-    load = Load(seed=4, threads=500)
+    load = Load(seed=4, threads=bounded(500, 350))
     load.send(installation)
-    for left in (3600, 3000, 2400, 1800, 1200):
+    for left in range(len(load.messages) - 400, 800, -600):
         worker = installation.worker(SESSION_WAIT_SECONDS="30").start()
         wait_until(progress(installation, left), f"{left} messages are left", timeout=60)
         worker.stop(signal.SIGTERM, grace=15)
@@ -92,12 +96,13 @@ def test_a_hurried_stop_loses_nothing(installation: Installation, tmp_path: Path
     assert all(diary.read_text().count("begin") in {1, 2} for diary in diaries)
 
 
+@pytest.mark.bounded
 def test_a_command_out_of_time_is_run_again_and_then_parked(
     installation: Installation, tmp_path: Path
 ) -> None:
     """A command that exceeds its hard limit is run again and then becomes a dead letter."""
     diary = tmp_path / "diary"
-    with installation.worker(MAX_DELIVERIES="1"):
+    with installation.worker("worker", *bounded_time_limits(), MAX_DELIVERIES="1"):
         result = installation.send("probe.hang", str(diary))
         letter = installation.dead_letter(lambda letter: letter.task_id == result.id, timeout=60)
     assert letter.error_type == "PoisonCommand"
@@ -136,10 +141,11 @@ def test_a_killed_broker_loses_no_acknowledged_command(
         assert worker.is_alive, worker.log[-3000:]
 
 
+@pytest.mark.bounded
 def test_a_stopped_database_fails_no_command(
     own_postgres: EmbeddedPostgres, broker_url: str, tmp_path: Path
 ) -> None:
-    """Commands wait while Postgres is away for 20 s under load, and none becomes a dead letter."""
+    """Commands wait while Postgres is away under load, and none becomes a dead letter."""
     load = Load(seed=3)
     with (
         closing(Installation(own_postgres.url, broker_url, tmp_path)) as installation,
@@ -149,7 +155,7 @@ def test_a_stopped_database_fails_no_command(
         wait_until(progress(installation, 1000), "1000 messages are left", timeout=60)
         own_postgres.stop()
         installation.publish(b"junk that has to be kept meanwhile")
-        let_pass(20)
+        let_pass(bounded(20, 10))
         assert installation.waiting() > 0
         own_postgres.start()
         wait_until(lambda: load.is_done(installation), "all sessions end as the table says", timeout=120)

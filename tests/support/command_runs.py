@@ -12,8 +12,11 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
 def run_in(env: Mapping[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run `threadsync` at a width at which no path is broken over two lines."""
-    return forked.run("worker.cli", *arguments, env={"COLUMNS": "400", **env})
+    """Run `threadsync` at a width at which no path is broken over two lines.
+
+    A process of pytest-xdist has a width of its own in its environment.
+    """
+    return forked.run("worker.cli", *arguments, env={**env, "COLUMNS": "400"})
 
 
 def output(done: subprocess.CompletedProcess[str]) -> str:

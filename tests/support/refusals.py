@@ -170,5 +170,5 @@ REFUSALS: Final[Mapping[str, Refusal]] = {
     "no key": Refusal(rights("resetkeys", "~unacked*", "~_kombu*", given="allkeys"), "user may not", _AGAIN),
 }
 
-CHEAP: Final = frozenset({"no snapshot", "a replica"})
+CHEAP: Final = frozenset({"no snapshot"})
 """Those of ``make test``."""

@@ -26,3 +26,8 @@ def scaled(full: int, least: int = 1) -> int:
 def bounded(whole: int, few: int) -> int:
     """Return ``few`` under ``make test``, else ``whole``. For tests that are marked ``bounded``."""
     return whole if WHOLE else few
+
+
+def bounded_time_limits() -> list[str]:
+    """Return options for a worker's time limits: 2 and 3 s under ``make test``, else none, so 6 and 8 s."""
+    return [] if WHOLE else ["--soft-time-limit", "2", "--time-limit", "3"]

@@ -6,16 +6,22 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 
-_POLL_SECONDS = 0.03
+_SHORTEST, _LONGEST = 0.03, 0.1
+
+
+def _pause(waited: float) -> float:
+    """Return the seconds until the next look: a fiftieth of the wait, since each look costs something."""
+    return min(max(_SHORTEST, waited / 50), _LONGEST)
 
 
 def wait_until(predicate: Callable[[], object], description: str, timeout: float = 10) -> None:
     """Return once ``predicate`` is true; after ``timeout`` seconds AssertionError, naming ``description``."""
-    deadline = time.monotonic() + timeout
+    begun_at = time.monotonic()
     while not predicate():
-        if time.monotonic() > deadline:
+        waited = time.monotonic() - begun_at
+        if waited > timeout:
             raise AssertionError(f"waited {timeout:g} s in vain until {description}")
-        time.sleep(_POLL_SECONDS)
+        time.sleep(_pause(waited))
 
 
 async def wait_until_async(
@@ -24,11 +30,12 @@ async def wait_until_async(
     timeout: float = 10,  # noqa: ASYNC109 - as above
 ) -> None:
     """Do the same in asyncio."""
-    deadline = time.monotonic() + timeout
+    begun_at = time.monotonic()
     while not await predicate():
-        if time.monotonic() > deadline:
+        waited = time.monotonic() - begun_at
+        if waited > timeout:
             raise AssertionError(f"waited {timeout:g} s in vain until {description}")
-        await asyncio.sleep(_POLL_SECONDS)
+        await asyncio.sleep(_pause(waited))
 
 
 def let_pass(seconds: float) -> None:

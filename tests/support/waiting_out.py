@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
+from tests.support.command_runs import run_in
 from tests.support.installation import Installation
 from tests.support.redis_servers import RedisServer
 from tests.support.refusals import Refusal
@@ -80,7 +81,7 @@ def sending_fails(client: SessionClient) -> str:
 
 
 def health(installation: Installation, what: str) -> tuple[int, str]:
-    done = run(installation, "worker.cli", "health", what)
+    done = run_in(installation.env, "health", what)
     return done.returncode, done.stdout + done.stderr
 
 

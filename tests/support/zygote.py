@@ -1,14 +1,15 @@
 """A process that has loaded what our programs load, and forks for each that `tests.support.forked` asks for.
 
 A command spends nine tenths of its time on imports, and a worker's start two thirds. Forked from here it is a
-process all the same: its own environment, folder, streams, signals, threads, ``atexit`` and exit code. Three
+process all the same: its own environment, folder, streams, signals, threads, ``atexit`` and exit code. Four
 things differ from a start:
 
 - its modules are loaded already, so a missing import or a circle is not seen;
 - Python has read its own variables and the locale before;
+- its collector spares what was loaded before, so a worker leaves its own settings of the collector out;
 - after its last ``atexit`` function it is gone: to take modules apart would cost as much as most commands.
 
-So each command is also started by itself, once: tests/acceptance/test_cli_starts.py.
+So commands are also started by themselves: tests/acceptance/test_cli_starts.py.
 """
 
 from __future__ import annotations
@@ -40,7 +41,12 @@ _LOADED: Final = (
     *("worker.cli", "worker.cli.database", "worker.db.dead_letters.store", "worker.db.sessions.store"),
     *("worker.db.overview.store", "worker.db.syncs.store"),
     *("celery.apps.beat", "celery.apps.worker", "celery.worker.consumer", "celery.concurrency.prefork"),
+    *("celery.app.amqp", "celery.app.control", "celery.app.events", "celery.app.log", "celery.fixups.django"),
+    *("celery.worker.components", "celery.worker.consumer.delayed_delivery", "kombu.pidbox", "billiard.heap"),
+    *("billiard.popen_fork", "billiard.sharedctypes", "billiard.synchronize"),
     *("worker.durable.consumer", "worker.durable.pool", "worker.jira.sync", "worker.status_message.process"),
+    *("worker.durable.beat", "worker.durable.heartbeat", "worker.durable.lane.inspection"),
+    *("worker.durable.remote_control", "worker.durable.results", "worker.jira.unlink"),
     *("uvicorn.protocols.http.h11_impl", "handlers.app", "console.app"),
 )
 """Imports of most programs of ours, without modules that read the environment or make the Celery app."""
@@ -51,7 +57,7 @@ _PR_SET_PDEATHSIG: Final = 1
 class Order:
     """A module to run as ``python -m`` would, and its arguments, environment and folder.
 
-    A service leads a session of its own, and its collector has not been told to spare what is loaded.
+    A service leads a session of its own.
     """
 
     module: str
@@ -64,7 +70,6 @@ class Order:
         """Run the program to its last line or its ``sys.exit``."""
         if self.is_service:
             os.setsid()
-            gc.unfreeze()
         os.environ.clear()
         os.environ.update(self.env)
         os.chdir(self.folder)

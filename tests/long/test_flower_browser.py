@@ -1,6 +1,6 @@
 """Flower in a browser: a Slack event id finds its task, with arguments and result in sight.
 
-``THREADSYNC_SCREENSHOTS=1 pytest tests/acceptance/test_flower_browser.py`` also writes docs/img.
+``THREADSYNC_SCREENSHOTS=1 pytest tests/long/test_flower_browser.py`` also writes docs/img.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The console in a browser: failures are found, explained and fixed; the audit trail says by whom.
 
-``THREADSYNC_SCREENSHOTS=1 pytest tests/acceptance/test_console_browser.py`` also writes docs/img.
+``THREADSYNC_SCREENSHOTS=1 pytest tests/long/test_console_browser.py`` also writes docs/img.
 """
 
 from __future__ import annotations
