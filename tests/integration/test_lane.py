@@ -133,8 +133,7 @@ def hanging_chunks(installation: Installation) -> Iterator[tuple[WorkerGroup, li
             more = [installation.send("sessions.update_status", **thread(n), **ready) for n in range(1, 100)]
             wait_until(lambda: server_holds(installation) == 102, "the others wait in the worker")
             yield worker, [*first, *more]
-            for child in worker.children:
-                child.resume()
+            worker.resume_children()
         wait_until(lambda: installation.waiting() == 0, "all commands have ended", timeout=60)
 
 
@@ -211,8 +210,7 @@ def test_a_chunk_that_runs_out_of_time_runs_again(installation: Installation, is
             results += open_sessions(installation, 20)[1:]
             is_over = re.compile(f"a chunk runs out of time .* soft={not is_deaf}")
             wait_until(lambda: is_over.search(worker.log), "the time is over")
-            for child in worker.children:
-                child.resume()
+            worker.resume_children()
         # Postgres may have carried it out after its client was gone.
         wait_until(lambda: all(result.ready() for result in results), "all have results", 30)
         answers: list[Any] = [result.result for result in results]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
@@ -52,6 +53,12 @@ class WorkerGroup:
     def children(self) -> list[psutil.Process]:
         """The pool's processes."""
         return psutil.Process(self.pid).children()
+
+    def resume_children(self) -> None:
+        """Let the pool's stopped processes go on; one that was killed may end meanwhile."""
+        for child in self.children:
+            with suppress(psutil.NoSuchProcess):
+                child.resume()
 
     @property
     def is_alive(self) -> bool:
