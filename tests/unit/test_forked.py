@@ -11,6 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import IO, Any, Final
 
+import psutil
 import pytest
 
 from tests.support import forked
@@ -70,7 +71,9 @@ def waiting(tmp_path: Path) -> Iterator[tuple[Forked, Path]]:
         ) as process,
     ):
         writer.write(b"a line\n")
-        wait_until(lambda: "before the end" in out.read_text(), "it waits")
+        wait_until(lambda: "before the end" in out.read_text(), "it is about to wait")
+        # A signal just before would be seen only when there is input.
+        wait_until(lambda: psutil.Process(process.pid).status() == psutil.STATUS_SLEEPING, "it waits")
         yield process, out
 
 

@@ -11,6 +11,9 @@ Connect = Callable[[], Any]
 """Makes a connection of redis-py's that has logged in and speaks RESP3."""
 
 
+_spread = random.Random()  # noqa: S311 - hides nothing; the program's own numbers stay as they are
+
+
 class Opening:
     """One attempt to open a connection.
 
@@ -32,7 +35,7 @@ class Opening:
 
     def _run(self) -> None:
         # Not all processes of a site at the same time.
-        if self._pause and self._is_over.wait(self._pause * random.uniform(0.75, 1.25)):  # noqa: S311
+        if self._pause and self._is_over.wait(self._pause * _spread.uniform(0.75, 1.25)):
             return
         try:
             found = self._connect()
