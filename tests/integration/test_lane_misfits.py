@@ -77,7 +77,7 @@ def header(name: str, value: Any) -> Callable[[dict[str, Any]], None]:
 
 
 MISFITS: dict[str, Sending] = {
-    "due in a moment": by_client(eta=soon(0.5)),
+    "due a moment ago": by_client(eta=soon(-1)),
     "expires in an hour": by_client(expires=soon(3600)),
     "expired": by_client(expires=soon(-1)),
     "retried by its client": by_client(retries=1),
