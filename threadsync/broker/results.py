@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final, Protocol
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 import redis
 from redis.connection import URL_QUERY_ARGUMENT_PARSERS, AbstractConnection
@@ -23,6 +23,7 @@ from redis.sentinel import (
 from threadsync.address import Address, read_results
 from threadsync.broker.in_step import in_step
 from threadsync.broker.options import result_options
+from threadsync.broker.servers import servers_of
 from threadsync.config import Settings
 from threadsync.errors import InvalidSettings, ThreadsyncError, UnreadableResult
 from threadsync.result_reading import error_of
@@ -133,7 +134,7 @@ class RedisResults:
     @cached_property
     def client(self) -> Any:
         """One client for all threads."""
-        servers = [self._server(url) for url in self._address.url.split(";")]
+        servers = list(self._servers())
         if self._address.scheme == "sentinel":
             return self._behind_sentinels(servers)
         pool = redis.ConnectionPool(**servers[0])
@@ -150,35 +151,19 @@ class RedisResults:
         )
         return sentinel.master_for(str(self._more.get("master_name")))
 
-    def _server(self, url: str) -> dict[str, Any]:
-        """Return redis-py's arguments for one address, as Celery's backend reads it."""
-        parts = urlsplit(url)
-        query = {name: _parsed(name, value) for name, value in parse_qsl(parts.query)}
-        path = unquote(parts.path.removeprefix("/"))
-        database = query.pop("virtual_host", None) if self._address.is_socket else path
-        server: dict[str, Any] = {
-            "socket_timeout": self._options["redis_socket_timeout"],
-            "db": int(str(database or 0).strip("/") or 0),
-            "connection_class": in_step(self._connection_class),
-            **{
-                name: value
-                for name in ("username", "password")
-                if (value := unquote(getattr(parts, name) or ""))
-            },
-        }
-        if self._address.is_socket:
-            server["path"] = f"/{path}"
-        else:
-            server |= {
-                "host": unquote(parts.hostname or "") or "localhost",
-                "port": parts.port or 6379,
-                "socket_connect_timeout": self._options["redis_socket_connect_timeout"],
-                "socket_keepalive": True,
-            }
-        server |= {**(self._address.tls.for_redis() if self._address.tls else {}), **query}
-        if "credential_provider" in server:
-            server = {name: server[name] for name in server if name not in ("username", "password")}
-        return server
+    def _servers(self) -> Iterator[dict[str, Any]]:
+        """Yield redis-py's arguments for each address, as Celery's backend reads it."""
+        limits = {"socket_timeout": self._options["redis_socket_timeout"]}
+        if not self._address.is_socket:
+            limits["socket_connect_timeout"] = self._options["redis_socket_connect_timeout"]
+            limits["socket_keepalive"] = True
+        urls = self._address.url.split(";")
+        for url, server in zip(urls, servers_of(self._address, "localhost", 6379), strict=True):
+            query = {name: _parsed(name, value) for name, value in parse_qsl(urlsplit(url).query)}
+            query.pop("virtual_host", None)
+            connecting = {"connection_class": in_step(self._connection_class), **limits, **server, **query}
+            provided = ("username", "password") if "credential_provider" in query else ()
+            yield {name: value for name, value in connecting.items() if name not in provided}
 
     @property
     def _connection_class(self) -> type[AbstractConnection]:

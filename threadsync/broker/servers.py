@@ -10,12 +10,18 @@ from threadsync.address import Address
 _DEFAULT_PORTS: Final = {"sentinel": 26379}
 
 
-def servers_of(address: Address) -> list[dict[str, Any]]:
-    """Return host and port or path, database, user, password and TLS of each address."""
-    return [_server(address, url) for url in address.url.split(";")]
+def servers_of(address: Address, host: str = "127.0.0.1", port: int | None = None) -> list[dict[str, Any]]:
+    """Return host and port or path, database, user, password and TLS of each address.
+
+    Args:
+        host: the one of an address that names none.
+        port: the same. By default as kombu has it, by the scheme.
+    """
+    port = port or _DEFAULT_PORTS.get(address.scheme, 6379)
+    return [_server(address, url, host, port) for url in address.url.split(";")]
 
 
-def _server(address: Address, url: str) -> dict[str, Any]:
+def _server(address: Address, url: str, host: str, port: int) -> dict[str, Any]:
     parts = urlsplit(url)
     path = unquote(parts.path)
     if address.is_socket:
@@ -23,8 +29,7 @@ def _server(address: Address, url: str) -> dict[str, Any]:
         place: dict[str, Any] = {"path": path}
     else:
         database = path.strip("/")
-        port = parts.port or _DEFAULT_PORTS.get(address.scheme, 6379)
-        place = {"host": unquote(parts.hostname or "127.0.0.1"), "port": port}
+        place = {"host": unquote(parts.hostname or host), "port": parts.port or port}
     login = {"username": parts.username, "password": parts.password}
     return {
         "db": int(database or 0),
