@@ -158,6 +158,7 @@ def says(log: Path, words: str) -> bool:
 THREADSYNC: Final = ("-m", "worker.cli")
 LACKING: Final = [
     ("", "worker", (*THREADSYNC, "doctor")),
+    ("", "worker", (*THREADSYNC, "worker")),
     ("", "worker", (*THREADSYNC, "metrics")),
     ("", "slack", ("-m", "handlers.serve")),
     ("worker", "slack", ("-m", "handlers.socket_mode")),

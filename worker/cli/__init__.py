@@ -12,8 +12,11 @@ def main() -> None:
         from worker.operate.worker_process import run
 
         run(sys.argv[2:])
-    from worker.cli.output import in_lines, speak_any_locale
+    # Says which extra is missing, if any is.
     from worker.cli.program import app
+
+    # isort: split
+    from worker.cli.output import in_lines, speak_any_locale
 
     speak_any_locale()
     try:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ssl
 from collections.abc import Callable, Sequence
 from typing import Any, Final
+from weakref import finalize
 
 import redis
 
@@ -35,7 +36,8 @@ class Link:
     """
 
     def __init__(self, connection: Any, declaration: Callable[[str], tuple[bytes, int]]) -> None:
-        self._connection = connection
+        # Also when nobody uses the link any more: Python would take the socket apart first, and warn.
+        self._hang_up = finalize(self, connection.disconnect)
         self._declaration = declaration
         self._declared: set[str] = set()
         self._replies = Replies()
@@ -137,4 +139,4 @@ class Link:
 
     def close(self) -> None:
         """Hang up. A reply that is on its way is read by none."""
-        self._connection.disconnect()
+        self._hang_up()

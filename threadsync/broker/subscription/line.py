@@ -7,6 +7,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from time import monotonic
 from typing import Any, Final
+from weakref import finalize
 
 from redis import AuthenticationError, ResponseError
 
@@ -57,7 +58,9 @@ class Line:
         self._call = call
         self._changed = changed
         self._tell_refusal = refused
-        self._connection: Any = None
+        # Not the other way round too, so that it hangs up when nobody uses the line any more.
+        self._held = _Held()
+        finalize(self, self._held.hang_up)
         self._opening: Opening | None = None
         self._is_closed = False
         self._is_refused = False
@@ -210,7 +213,7 @@ class Line:
             self._begin(found)
 
     def _begin(self, connection: Any) -> None:
-        self._connection, self.socket = connection, connection._sock
+        self._held.connection, self.socket = connection, connection._sock
         self.socket.setblocking(False)
         self._began_at = self._heard_at = monotonic()
         self.waiters.connected()
@@ -227,12 +230,11 @@ class Line:
 
     def _hang_up(self) -> None:
         self.waiters.disconnected()
-        if self._connection is None:
+        if self.socket is None:
             return
-        connection, self._connection, self.socket = self._connection, None, None
+        self.socket = None
         self._changed()
-        with suppress(OSError):
-            connection.disconnect()
+        self._held.hang_up()
 
     def _note_question(self) -> None:
         if not self.waiters.is_owed:
@@ -243,6 +245,19 @@ class Line:
 
     def _has_more(self) -> bool:
         return isinstance(self.socket, ssl.SSLSocket) and self.socket.pending() > 0
+
+
+class _Held:
+    """The open connection, if there is one."""
+
+    def __init__(self) -> None:
+        self.connection: Any = None
+
+    def hang_up(self) -> None:
+        connection, self.connection = self.connection, None
+        if connection is not None:
+            with suppress(OSError):
+                connection.disconnect()
 
 
 def _longer(pause: float) -> float:

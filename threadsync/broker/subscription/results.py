@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import atexit
 import logging
 import os
 from typing import Any
-from weakref import WeakSet
 
 from threadsync.broker.subscription.event_loop import AsyncJudge, EventLoop
 from threadsync.broker.subscription.opening import Connect
@@ -26,7 +24,6 @@ class Subscriptions:
         # Without a lock, which a forked process could inherit while it is held.
         self._threads: dict[int, Threads] = {}
         self._loops: dict[tuple[int, int], EventLoop] = {}
-        _ALL.add(self)
 
     def wait(self, key: bytes, deadline: float, judge: Judge) -> tuple[bool, Any]:
         """Return True and the result; False if it was not there at the deadline, by the monotonic clock."""
@@ -72,13 +69,3 @@ class Subscriptions:
         if not self.is_refused:
             self.is_refused = True
             log.warning("results are polled for, as the server refuses a subscription to them: %s", words)
-
-
-_ALL: WeakSet[Subscriptions] = WeakSet()
-
-
-@atexit.register
-def _close_all() -> None:
-    """Close what a program leaves open, before Python takes the sockets apart in any order, and warns."""
-    for subscriptions in list(_ALL):
-        subscriptions.close()
