@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import shutil
+import signal
 from collections.abc import AsyncIterator, Iterator
 from fcntl import LOCK_EX, flock
 from itertools import groupby
@@ -29,6 +30,9 @@ from worker.local.servers.valkey import EmbeddedValkey
 settings.register_profile("threadsync", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("threadsync")
 
+
+# A shell that starts this in the background has it ignored, and so would every process that a test starts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 LONG: Final = Path(__file__).parent / "long"
 
