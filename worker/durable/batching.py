@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 import structlog
@@ -25,7 +25,8 @@ from celery.app.trace import fast_trace_task
 from celery.worker.strategy import default as celery_strategy
 from kombu.serialization import loads
 
-from worker.db.forgetting.arrivals import redaction
+from threadsync.errors import DatabaseUnavailable
+from worker.db.forgetting.arrivals import redaction, without_looking
 from worker.db.sessions.store import SessionStore
 from worker.durable.children import TakingConsumer, has_children
 from worker.durable.gathering import gathering
@@ -201,7 +202,10 @@ def run_batch(items: Sequence[Item]) -> tuple[int, list[Any], float]:
         if len(items) > 1:
             with batch_span(request for _name, _id, request, *_rest in decoded):
                 _run_statements(decoded)
-        with gathering(current_app.backend), batch_of_commands():
+        is_away = any(isinstance(outcome, DatabaseUnavailable) for outcome in _ready.values())
+        # A look would take as long as the statements did, and there is no time for a third such wait.
+        looking = without_looking() if is_away else nullcontext()
+        with gathering(current_app.backend), batch_of_commands(), looking:
             for item in decoded:
                 ends.append(_traced(item))
     # The time limit, after all that was to be done.

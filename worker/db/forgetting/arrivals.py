@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from hashlib import sha256
+from math import inf
 from time import monotonic
 from typing import Any, Final
 
@@ -179,6 +180,16 @@ def look_ahead() -> None:
     """Look now if a look is due soon, so that the next command need not wait for one."""
     if monotonic() >= _Known.until - LOOK_SECONDS / 2:
         _look()
+
+
+@contextmanager
+def without_looking() -> Iterator[None]:
+    """Keep to what is known, within the block: to look may take seconds while Postgres is away."""
+    until, _Known.until = _Known.until, inf
+    try:
+        yield
+    finally:
+        _Known.until = until
 
 
 def _look() -> None:
