@@ -64,10 +64,15 @@ class Command(Validated[R], ABC):
             raise InvalidCommand(f"{cls.name}: arguments have names; send them as keyword arguments")
         if not isinstance(kwargs, Mapping):
             raise InvalidCommand(f"{cls.name}: keyword arguments must be a JSON object")
+        made = cls.__new__(cls)
         try:
-            return cls(**{name: kwargs[name] for name in cls.model_fields if name in kwargs})
+            # As ``BaseModel.__init__`` does, without its arguments' way through Python.
+            cls.__pydantic_validator__.validate_python(dict(kwargs), self_instance=made)
+        except ValidationError as exc:
+            raise InvalidCommand(f"{cls.name}: {describe(exc)}") from exc
         except InvalidCommand as exc:
             raise InvalidCommand(f"{cls.name}: {exc}") from exc
+        return made
 
     @classmethod
     def refuse_unknown(cls, names: Mapping[str, Any]) -> None:

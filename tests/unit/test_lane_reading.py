@@ -9,6 +9,8 @@ from copy import deepcopy
 from typing import Any
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from worker.durable.lane.reading import read_plain
 
@@ -177,12 +179,48 @@ def test_a_misfit_is_left_over(kind: str) -> None:
     assert read_plain(json.dumps(changed).encode()) is None
 
 
-@pytest.mark.parametrize("around", ["{} ", " {}", "{}{}", "{}x", "\ufeff{}"])
-def test_json_that_kombu_does_not_write_is_left_over(around: str) -> None:
-    """The ordinary road reads what another client writes with spaces around it, and refuses what is none."""
+@pytest.mark.parametrize("around", ["{}{}", "{}x", "\ufeff{}"])
+def test_what_is_no_json_is_left_over(around: str) -> None:
+    """The ordinary road refuses what is no JSON, and knows of other encodings."""
     raw = around.replace("{}", json.dumps(message()))
     assert read_plain(raw.encode()) is None
     assert read_plain(json.dumps(message()).encode("utf-16")) is None
+
+
+_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@given(_VALUES, st.booleans())
+@example("half of a pair: \ud83d", True)
+@example(["\u2028", "\x00", "é", 10**40, 1e308, -0.0, 5e-324, 0.1 + 0.2], False)
+def test_arguments_are_read_as_python_reads_json(value: Any, is_ascii: bool) -> None:
+    """Each value comes as on the ordinary road, or its message is left to that road."""
+    parts = json.dumps([[], {"value": value, "\xe9": value}, NOTHING_FOLLOWS], ensure_ascii=is_ascii)
+    changed = {**message(), "body": b64encode(parts.encode(errors="surrogatepass")).decode()}
+    plain = read_plain(json.dumps(changed).encode())
+    read = json.loads(parts)[1]
+    assert plain is None or (plain.kwargs == read and repr(plain.kwargs) == repr(read))
+
+
+@pytest.mark.parametrize("value", ["{", "a" * 10_000, 2**70, 0.1, [1, None], {"a": {"b": "ü€😀"}}])
+def test_ordinary_arguments_are_left_to_no_other_road(value: Any) -> None:
+    """The property above is not true for want of messages that are read."""
+    plain = read_plain(json.dumps({**message(), "body": body(kwargs={"value": value})}).encode())
+    assert plain is not None
+    assert plain.kwargs == {"value": value}
+
+
+@pytest.mark.parametrize("twice", ['{"a": 1, "a": 2}', '{"a": {"b": 1}, "a": {}}'])
+def test_of_a_name_that_is_there_twice_the_last_counts(twice: str) -> None:
+    """Both parsers of JSON agree, and so do the roads."""
+    parts = f"[[], {twice}, {json.dumps(NOTHING_FOLLOWS)}]"
+    plain = read_plain(json.dumps({**message(), "body": b64encode(parts.encode()).decode()}).encode())
+    assert plain is not None
+    assert plain.kwargs == json.loads(twice)
 
 
 @pytest.mark.parametrize("raw", [b"", b"{", b"null", b"[]", b"7", b"\xff", b"[" * 10_000])

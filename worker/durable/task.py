@@ -226,8 +226,8 @@ def fields_of_done(
     name: str, task_id: str, kwargs: Any, result: Mapping[str, Any], seconds: float
 ) -> dict[str, Any]:
     """Return the fields of the line "task done" of a command that was carried out with others."""
-    told = {"task_id": task_id, "task": name, **_actor(kwargs), "seconds": round(seconds, 4)}
-    return {**told, **_fields(result)}
+    actor, fields = _actor(kwargs), _fields(result)
+    return {"task_id": task_id, "task": name, **actor, "seconds": seconds, **fields}
 
 
 @contextmanager

@@ -12,7 +12,7 @@ import logging
 import sys
 from collections.abc import Iterable, Mapping, MutableMapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, TextIO
+from typing import Any, Final, Literal, TextIO
 
 import structlog
 from structlog.types import Processor
@@ -101,10 +101,14 @@ def log_many(name: str, event: str, all_fields: Iterable[Mapping[str, Any]]) -> 
     logger = logging.getLogger(name)
     if not (_renders and logger.isEnabledFor(logging.INFO)):
         return
-    common: MutableMapping[str, Any] = {}
+    common: MutableMapping[str, Any] = {"event": event}
     for process in _SHARED:
         common = process(logger, "info", common)  # type: ignore[assignment]
-    lines = [_rendered(logger, {**common, "event": event, **fields}) for fields in all_fields]
+    if _renders[-1] is _line and common.keys() == _OF_EACH_LINE:
+        head = _head(common)
+        lines = [f"{head} {_fields(fields)}" for fields in all_fields]
+    else:
+        lines = [_rendered(logger, {**common, **fields}) for fields in all_fields]
     if lines:
         logger.info(_Line("\n".join(lines)))
 
@@ -132,12 +136,31 @@ def _renderer(format: Literal["text", "json"]) -> tuple[Processor, ...]:
 def _line(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> str:
     """Render as ``ConsoleRenderer`` without colours, which would take a tenth of a busy worker's time."""
     exception, stack = event.pop("exception", None), event.pop("stack", None)
-    time, level, name = event.pop("timestamp"), event.pop("level"), plain(event.pop("logger"))
-    head, _, more = str(event.pop("event")).rstrip("\n").partition("\n")
-    words = [f"{time} [{level:<9}] {plain(head):<30} [{name}]"]
-    words += [f"{plain(key)}={_value(value)}" for key, value in sorted(event.items())]
+    first, _, more = str(event["event"]).rstrip("\n").partition("\n")
+    words = _head({**event, "event": first})
+    for name in _OF_EACH_LINE:
+        del event[name]
+    if event:
+        words += f" {_fields(event)}"
     behind = (f"\n{indented(text)}" for text in (more, stack, exception) if text)
-    return " ".join(words) + "".join(behind)
+    return words + "".join(behind)
+
+
+_OF_EACH_LINE: Final = frozenset({"timestamp", "level", "event", "logger"})
+
+
+def _head(event: Mapping[str, Any]) -> str:
+    words = f"[{event['level']:<9}] {plain(event['event']):<30} [{plain(event['logger'])}]"
+    return f"{event['timestamp']} {words}"
+
+
+def _fields(event: Mapping[str, Any]) -> str:
+    items = sorted(event.items())
+    fields = " ".join([f"{key}={value}" for key, value in items])
+    # As a rule none needs quotes, which is seen sooner of all of them at once.
+    if fields.isprintable() and fields.count("=") == fields.count(" ") + 1 == len(items):
+        return fields
+    return " ".join([f"{plain(key)}={_value(value)}" for key, value in items])
 
 
 def plain(value: object) -> str:

@@ -73,15 +73,16 @@ def bind(
         then: makes the message that is sent next. It may be lost.
         values: by parameter; one that is callable gets the command.
     """
-    fields = {name for name in _PARAMETER.findall(text) if name not in values}
-    if unknown := (fields | set(row)) - set(command.model_fields):
+    fields = list({name for name in _PARAMETER.findall(text) if name not in values})
+    if unknown := {*fields, *row} - set(command.model_fields):
         raise TypeError(f"{command.__name__} has no field {', '.join(sorted(unknown))}")
 
     def statement(given: Validated[R]) -> Statement[R]:
-        params = {name: _stored(getattr(given, name)) for name in fields}
+        held = vars(given)
+        params = {name: _stored(held[name]) for name in fields}
         for name, value in values.items():
             params[name] = value(given) if callable(value) else value
-        named = tuple(getattr(given, name) for name in row) or None
+        named = tuple([held[name] for name in row]) or None
         return Statement(text, params, partial(read, given), named, for_many)
 
     return Binding(command, statement, then, for_many is not None)

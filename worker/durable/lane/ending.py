@@ -43,4 +43,4 @@ def stored_results(ended: Sequence[Ending]) -> list[tuple[str, str]]:
 
 
 def _children(sent: Sequence[str]) -> str:
-    return ", ".join(f"[[{quoted(task_id)}, null], null]" for task_id in sent)
+    return ", ".join([f"[[{quoted(task_id)}, null], null]" for task_id in sent]) if sent else ""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from io import BytesIO
 from typing import Any
@@ -58,8 +57,9 @@ def run_chunk(job: Job) -> Outcome:
         for entry, outcome in zip(entries, outcomes, strict=True)
         if isinstance(outcome, Dto)
     ]
+    rounded = round(seconds, 4)
     is_told, clock = tell(job, ended, began, seconds)
-    log_many("threadsync.tasks", "task done", (_told(ending, seconds) for ending in ended))
+    log_many("threadsync.tasks", "task done", [_told(ending, rounded) for ending in ended])
     places = {ending.place for ending in ended}
     counts = Counter(ending.message.name for ending in ended)
     if len(ended) == len(job.tags):
@@ -92,10 +92,12 @@ def _entries(job: Job) -> Iterator[_Entry]:
         seen.add(plain.task_id)
         if known:
             plain = plain._replace(kwargs=known.arguments(plain.kwargs))
-        # Whatever is wrong with it: its task meets the same error on the ordinary road.
-        with suppress(Exception):
+        try:
             task = tasks[plain.name]
-            yield _Entry(place, plain, task, task.statement((), plain.kwargs))
+            statement = task.statement((), plain.kwargs)
+        except Exception:  # noqa: BLE001, S112 - its task meets the same error on the ordinary road
+            continue
+        yield _Entry(place, plain, task, statement)
 
 
 def _ended(entry: _Entry, result: Dto) -> Ending:
