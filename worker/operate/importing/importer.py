@@ -14,15 +14,14 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final, Literal, Protocol
 
-from threadsync.actors import AnyActor
+from threadsync.actors import AnyActor, as_json
 from threadsync.errors import DatabaseUnavailable, InvalidCommand, ThreadsyncError
-from threadsync.sessions import SessionResult
-from worker.db.sessions.statements import statement_of
+from threadsync.types import Outcome
 from worker.db.sessions.store import SessionStore
 from worker.db.statement import Statement
 from worker.operate.importing.bookmark import Bookmarks, Tally
 from worker.operate.importing.lines import Block, Lines, Place
-from worker.operate.importing.record import commands_of
+from worker.operate.importing.record import statements_of
 
 _PAUSE_SECONDS: Final = 0.5
 
@@ -41,7 +40,7 @@ class _Parsed:
     """A block's lines, with the statements of the good ones."""
 
     end: Place
-    good: list[tuple[int, bytes, list[Statement[SessionResult]]]]
+    good: list[tuple[int, bytes, list[Statement[Outcome]]]]
     bad: list[BadLine]
 
 
@@ -88,7 +87,7 @@ class Importer:
         self._listener = listener
         self._patience = patience
         self._stopped = stopped
-        self._actor = actor
+        self._actor = as_json(actor)
         self._was_there = False
         self._is_over = False
 
@@ -129,11 +128,9 @@ class Importer:
         parsed = _Parsed(block.end, [], [])
         for number, text in block.lines:
             try:
-                commands = commands_of(text, self._actor)
+                parsed.good.append((number, text, statements_of(text, self._actor)))
             except InvalidCommand as exc:
                 parsed.bad.append(BadLine(number, str(exc), text))
-            else:
-                parsed.good.append((number, text, [statement_of(command) for command in commands]))
         return parsed
 
     def _carry_out(self, block: _Parsed) -> None:
@@ -148,7 +145,7 @@ class Importer:
         self.tally.bad += len(bad)
         self._listener.bad(sorted(bad, key=lambda line: line.number))
 
-    def _run(self, statements: Sequence[Statement[SessionResult]]) -> list[SessionResult | ThreadsyncError]:
+    def _run(self, statements: Sequence[Statement[Outcome]]) -> list[Outcome | ThreadsyncError]:
         away_since: float | None = None
         while True:
             try:
@@ -185,14 +182,14 @@ def _in_a_line(exc: DatabaseUnavailable) -> str:
 
 
 def _outcome(
-    results: Sequence[SessionResult | ThreadsyncError],
+    results: Sequence[Outcome | ThreadsyncError],
 ) -> Literal["created", "applied", "unchanged"] | ThreadsyncError | None:
     """Return a line's outcome from those of its commands; None for a blank line."""
-    outcomes = set()
+    outcomes: set[Outcome] = set()
     for result in results:
         if isinstance(result, ThreadsyncError):
             return result
-        outcomes.add(result.outcome)
+        outcomes.add(result)
     if "created" in outcomes:
         return "created"
     if "applied" in outcomes:
