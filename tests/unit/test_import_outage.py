@@ -36,7 +36,7 @@ class Store:
             is_first = is_away and threading.current_thread() is not threading.main_thread()
         if is_first:
             # Both blocks fail in one outage.
-            self._together.wait(10)
+            assert self._together.wait(10) < 2
         if is_away:
             raise DatabaseUnavailable("gone")
         return ["created" for _ in statements]
