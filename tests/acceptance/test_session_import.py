@@ -26,9 +26,9 @@ from worker.db import SessionStore
 from worker.local.servers.postgres import EmbeddedPostgres
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
-MANY: Final = 3000
+MANY: Final = 6000
 HELD_UP: Final = 1500
-"""The line at which tests stop an import: some blocks are behind it, others before it."""
+"""The line at which tests stop an import: a block is before it, and one behind it is at work with it."""
 WAITING: Final = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
 
 
@@ -290,7 +290,7 @@ def held_up(url: str) -> Iterator[Callable[[], None]]:
             [f"C{HELD_UP % 7}", f"{HELD_UP}.1"],
         )
         yield lambda: wait_until(
-            lambda: 0 < count(url) < HELD_UP and ask(url, WAITING) == 1, "the import stands there", timeout=30
+            lambda: 0 < count(url) < MANY and ask(url, WAITING) == 1, "the import stands there", timeout=30
         )
 
 

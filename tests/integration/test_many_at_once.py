@@ -22,7 +22,9 @@ from threadsync.errors import InvalidCommand, JiraKeyConflict, SessionNotFound
 from threadsync.sessions import SessionResult
 from worker.db import SessionStore, pipeline
 from worker.db.pool import Pool, new_pool
+from worker.db.sessions.outcomes import closing, moving, opening
 from worker.db.sessions.statements import FOR_MANY, statement_of
+from worker.db.statement import Statement
 
 COMMANDS: Final[dict[type[Command[Any]], Callable[..., Command[Any]]]] = {
     GetOrCreate: lambda **thread: GetOrCreate(**thread, user_id="U1"),
@@ -99,6 +101,43 @@ def test_many_at_once_is_as_good_as_one_by_one(
                 world.happen(step)
         else:
             assert many.results(step.statements()) == single.results(step.statements())
+        rows = [world.rows(before) for world, before in zip(worlds, since, strict=True)]
+        assert rows[0] == rows[1]
+
+
+IMPORTED: Final[dict[type[Command[Any]], Callable[..., Statement[Any]]]] = {
+    GetOrCreate: opening,
+    UpdateStatus: moving,
+    MarkSynced: closing,
+}
+
+
+def imported(command: Command[Any]) -> Statement[Any]:
+    """Return the statement by which an import carries out a command."""
+    return IMPORTED[type(command)](**statement_of(command).params)
+
+
+@pytest.mark.bounded
+@given(history=HISTORIES)
+@settings(max_examples=bounded(200, 30), suppress_health_check=list(HealthCheck))
+def test_an_import_has_the_outcomes_of_its_commands(
+    worlds: tuple[World, World], history: list[Batch | Event]
+) -> None:
+    """In any history a block of an import has the outcomes, the errors and the rows of its commands."""
+    many, single = worlds
+    for world in worlds:
+        world.clear()
+    for step in history:
+        since = [world.transaction() for world in worlds]
+        if isinstance(step, Event):
+            for world in worlds:
+                world.happen(step)
+        else:
+            commands = [command for command in step.commands if not isinstance(command, RequestSync)]
+            one_by_one = single.results([statement_of(command) for command in commands])
+            # An error has its name in front, a session its fields.
+            outcomes = [one if isinstance(one[0], str) else one[0]["outcome"] for one in one_by_one]
+            assert many.results([imported(command) for command in commands]) == outcomes
         rows = [world.rows(before) for world, before in zip(worlds, since, strict=True)]
         assert rows[0] == rows[1]
 

@@ -202,6 +202,8 @@ def comparable(result: Any) -> Any:
     """Reduce a result to the parts that are the same in each world."""
     if isinstance(result, Exception):
         return type(result).__name__, result.args
+    if isinstance(result, str):
+        return result
     return result.model_dump(
         exclude={"id", "created_at", "updated_at"}
     ), result.updated_at == result.created_at

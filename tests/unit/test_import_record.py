@@ -1,4 +1,4 @@
-"""A line of an import as the commands that create its session, or as a fault."""
+"""A line of an import as the statements that create its session, or as a fault."""
 
 from __future__ import annotations
 
@@ -7,13 +7,16 @@ from typing import Any, Final
 
 import pytest
 
+from threadsync.actors import NamedActor, as_json
 from threadsync.command import Command
 from threadsync.commands import GetOrCreate, MarkSynced, UpdateStatus
 from threadsync.errors import InvalidCommand
+from worker.db.sessions.statements import statement_of
 from worker.operate.importing.lines import LONGEST_LINE
-from worker.operate.importing.record import commands_of
+from worker.operate.importing.record import statements_of
 
 THREAD: Final[dict[str, Any]] = {"channel_id": "C1", "thread_ts": "1.1"}
+ACTOR: Final = NamedActor(name="ann", via="cli")
 SESSION: Final = {**THREAD, "user_id": "U1"}
 
 
@@ -25,38 +28,40 @@ SESSION: Final = {**THREAD, "user_id": "U1"}
         ({"status": None, "jira_key": None}, None),
         (
             {"status": "ready_to_sync"},
-            UpdateStatus(**THREAD, status="ready_to_sync"),
+            UpdateStatus(**THREAD, status="ready_to_sync", actor=ACTOR),
         ),
-        ({"jira_key": "PROJ-1"}, MarkSynced(**THREAD, jira_key="PROJ-1")),
+        ({"jira_key": "PROJ-1"}, MarkSynced(**THREAD, jira_key="PROJ-1", actor=ACTOR)),
         (
             {"jira_key": "PROJ-1", "status": "synced"},
-            MarkSynced(**THREAD, jira_key="PROJ-1"),
+            MarkSynced(**THREAD, jira_key="PROJ-1", actor=ACTOR),
         ),
     ],
 )
 def test_each_state_has_its_commands(fields: dict[str, Any], command: Command[Any] | None) -> None:
-    """A line's session is opened, then moved to the state of the line."""
-    opened, *moved = commands_of(json.dumps({**SESSION, **fields}).encode())
-    assert opened == GetOrCreate(**SESSION)
-    assert moved == ([command] if command else [])
+    """A line's session is opened, then moved to the state of the line, with the SQL of these commands."""
+    made = statements_of(json.dumps({**SESSION, **fields}).encode(), as_json(ACTOR))
+    wanted = [GetOrCreate(**SESSION, actor=ACTOR), *([command] if command else [])]
+    assert [(one.sql, one.params, one.row) for one in made] == [
+        (one.sql, one.params, one.row) for one in map(statement_of, wanted)
+    ]
 
 
 def test_what_sessions_list_prints_is_taken() -> None:
     """A line printed by `sessions list` is accepted; its id and times are left out."""
     extra = {"id": "01900000-0000-7000-8000-000000000001", "created_at": "now", "updated_at": 5}
-    assert len(commands_of(json.dumps({**SESSION, **extra}).encode())) == 1
+    assert len(statements_of(json.dumps({**SESSION, **extra}).encode())) == 1
 
 
 @pytest.mark.parametrize("line", [b"", b"\r", b" \t \r"])
 def test_a_blank_line_is_nothing(line: bytes) -> None:
     """A blank line is neither a session nor a fault."""
-    assert commands_of(line) == []
+    assert statements_of(line) == []
 
 
 @pytest.mark.parametrize("line", [b"%s\r", b"  %s  "])
 def test_blanks_around_are_nothing(line: bytes) -> None:
     """Blanks and a carriage return around a line are ignored."""
-    assert len(commands_of(line % json.dumps(SESSION).encode())) == 1
+    assert len(statements_of(line % json.dumps(SESSION).encode())) == 1
 
 
 @pytest.mark.parametrize(
@@ -82,7 +87,7 @@ def test_blanks_around_are_nothing(line: bytes) -> None:
 def test_what_is_no_session(line: bytes, reason: str) -> None:
     """A line that is no session is refused with a reason and its place."""
     with pytest.raises(InvalidCommand) as refusal:
-        commands_of(line)
+        statements_of(line)
     assert str(refusal.value).startswith(reason)
 
 
@@ -105,6 +110,6 @@ def test_what_is_no_session(line: bytes, reason: str) -> None:
 def test_a_fault_is_named(fields: dict[str, Any], reason: str) -> None:
     """A wrong field is named in a printable text of bounded length, without its value."""
     with pytest.raises(InvalidCommand, match=reason) as refusal:
-        commands_of(json.dumps({**SESSION, **fields}).encode())
+        statements_of(json.dumps({**SESSION, **fields}).encode())
     assert str(refusal.value).isprintable()
     assert len(str(refusal.value)) < 300

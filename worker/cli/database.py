@@ -11,14 +11,17 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def database() -> Iterator[Pool]:
-    """Open this process's pool. Raises ``DatabaseUnavailable`` with the reason, or ``InvalidSettings``."""
+def database(connections: int = 1) -> Iterator[Pool]:
+    """Open this process's pool of so many connections at most.
+
+    Raises ``DatabaseUnavailable`` with the reason, or ``InvalidSettings``.
+    """
     from worker.db.pool import close_db, init_db, single_connection
 
     # A pool would only report that it got no connection in time.
     with single_connection():
         pass
     try:
-        yield init_db(max_size=1)
+        yield init_db(max_size=connections)
     finally:
         close_db()

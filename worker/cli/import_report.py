@@ -15,8 +15,8 @@ from worker.cli.output import plain
 
 if TYPE_CHECKING:
     from worker.operate.importing.bookmark import Tally
-    from worker.operate.importing.importer import BadLine
     from worker.operate.importing.lines import Place
+    from worker.operate.importing.parsing import BadLine
 
 _BAD_LINES_SHOWN: Final = 20
 

@@ -37,12 +37,13 @@ def import_sessions(
     from worker.cli.signature import login_actor
     from worker.cli.stop_request import StopRequest
     from worker.db.sessions.store import SessionStore
+    from worker.operate.importing.at_work import AT_ONCE
     from worker.operate.importing.importer import Importer
     from worker.operate.importing.source import Source
 
     # The importer reports a lost connection itself.
     logging.getLogger("psycopg").addHandler(logging.NullHandler())
-    with Source(file) as source, StopRequest() as request, database() as pool:
+    with Source(file) as source, StopRequest() as request, database(AT_ONCE) as pool:
         bookmarks = _bookmarks(file, source, pool)
         place, tally = _beginning(bookmarks, resume=resume)
         with _open_errors(errors, file, place) as bad, ImportReport(source.size, bad) as report:

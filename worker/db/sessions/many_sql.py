@@ -7,6 +7,9 @@ Its parameters are arrays with a value for each command. The shape is the twin's
     updated    the write, for those that are left, and what the row was at that moment
                the results, each with the number of its command; no row: there is no session
 
+``OUTCOMES_OF_...`` are the same statements for an import, which looks at no session: they answer with the
+outcome, and the key that a conflict is about.
+
 Two ids of one channel are one thread. The second command for it has an empty outcome and is to be run later,
 because a statement writes a row once. Rules are those of ``parts``, whose parameters become columns.
 """
@@ -103,16 +106,31 @@ def _unsettled(*fields: LiteralString) -> LiteralString:
 
 
 _MISSING: Final = "(SELECT given_number, given_home, given_thread_ts FROM seen WHERE id IS NULL) AS missing"
-# In place of "there is no session"; and what has to wait for another command.
-_REST: Final = f"""UNION ALL
-SELECT given_number, {SESSION}, 'stale'
-FROM {_MISSING} CROSS JOIN LATERAL threadsync_tombstone(given_home, given_thread_ts) AS tombstone"""
-_LATER: Final = f"""UNION ALL
-SELECT given_number, {", ".join(["NULL"] * (len(SESSION_COLUMNS) + 1))} FROM given WHERE given_turn > 1"""
+# What an import reads of a session, beside the outcome.
+_KEY: Final[tuple[LiteralString, ...]] = ("jira_key",)
 
-# Opens threads' sessions. The full joins here and below find nothing on one side only; Postgres cannot carry
-# them out by comparing each row with each other, which it would otherwise do when it expects few.
-GET_OR_CREATE_SESSIONS: Final[LiteralString] = f"""
+
+def _rest(columns: tuple[LiteralString, ...]) -> LiteralString:
+    """Return the results of commands for threads without a session: a tombstone, if there is to be one."""
+    return f"""UNION ALL
+SELECT given_number, {", ".join(columns)}, 'stale'
+FROM {_MISSING} CROSS JOIN LATERAL threadsync_tombstone(given_home, given_thread_ts) AS tombstone"""
+
+
+def _later(columns: tuple[LiteralString, ...]) -> LiteralString:
+    """Return the results of commands that have to wait for another one."""
+    return f"""UNION ALL
+SELECT given_number, {", ".join(["NULL"] * (len(columns) + 1))} FROM given WHERE given_turn > 1"""
+
+
+def _opening(columns: tuple[LiteralString, ...]) -> LiteralString:
+    """Return the statement that opens threads' sessions.
+
+    The full joins here and below find nothing on one side only; Postgres cannot carry them out by comparing
+    each row with each other, which it would otherwise do when it expects few.
+    """
+    answer = ", ".join(columns)
+    return f"""
 WITH {_given("user_id", "actor")}, {_seen("true")}, inserted AS (
     INSERT INTO thread_sessions (channel_id, thread_ts, user_id, opened_by, forgotten_at, drafts_since)
     SELECT {_many(OPENED)}
@@ -120,14 +138,16 @@ WITH {_given("user_id", "actor")}, {_seen("true")}, inserted AS (
     WHERE id IS NULL
     {OR_FOUND}
 )
-SELECT given_number, {SESSION}, {OUTCOME_OF_FOUND} FROM seen WHERE id IS NOT NULL
+SELECT given_number, {answer}, {OUTCOME_OF_FOUND} FROM seen WHERE id IS NOT NULL
 UNION ALL
-SELECT given_number, {SESSION}, outcome FROM {_MISSING} FULL JOIN inserted ON {_THREAD}
-{_LATER}
+SELECT given_number, {answer}, outcome FROM {_MISSING} FULL JOIN inserted ON {_THREAD}
+{_later(columns)}
 """
 
-# Moves sessions forward.
-UPDATE_STATUSES: Final[LiteralString] = f"""
+
+def _moving(columns: tuple[LiteralString, ...]) -> LiteralString:
+    """Return the statement that moves sessions forward."""
+    return f"""
 WITH {_given("status", "actor")}, {_seen(HAS_MOVED_ON)}, updated AS (
     UPDATE thread_sessions
     SET {_many(MOVED_ON)}
@@ -140,12 +160,44 @@ WITH {_given("status", "actor")}, {_seen(HAS_MOVED_ON)}, updated AS (
     UNION ALL
     SELECT {SESSION}, status_before, forgotten_at, given_number, given_status FROM updated
 )
-SELECT given_number, {SESSION},
+SELECT given_number, {", ".join(columns)},
        {_many(OUTCOME_OF_STATUS)}
 FROM answer
-{_REST}
-{_LATER}
+{_rest(columns)}
+{_later(columns)}
 """
+
+
+def _closing(columns: tuple[LiteralString, ...]) -> LiteralString:
+    """Return the statement that writes tickets' keys."""
+    return f"""
+WITH {_given("jira_key", "actor")}, {_seen(HAS_KEY, f"{_many(IS_LEFT)} AS is_left")}, updated AS (
+    UPDATE thread_sessions
+    SET {_many(SYNCED)}
+    FROM {_unsettled("jira_key", "actor")}
+    WHERE {_THREAD}
+    RETURNING {NEW_SESSION}, old.jira_key AS key_before, {_many(WAS_LEFT)} AS is_left, new.forgotten_at,
+              given_number, given_jira_key
+), {CLOSED}, answer AS (
+    SELECT {SESSION}, jira_key AS key_before, is_left, forgotten_at, given_number, given_jira_key
+    FROM seen WHERE is_settled
+    UNION ALL
+    SELECT {SESSION}, key_before, is_left, forgotten_at, given_number, given_jira_key FROM updated
+)
+SELECT given_number, {", ".join(columns)},
+       {_many(OUTCOME_OF_KEY)}
+FROM answer
+{_rest(columns)}
+{_later(columns)}
+"""
+
+
+GET_OR_CREATE_SESSIONS: Final[LiteralString] = _opening(SESSION_COLUMNS)
+OUTCOMES_OF_OPENING: Final[LiteralString] = _opening(_KEY)
+UPDATE_STATUSES: Final[LiteralString] = _moving(SESSION_COLUMNS)
+OUTCOMES_OF_MOVING: Final[LiteralString] = _moving(_KEY)
+MARK_ALL_SYNCED: Final[LiteralString] = _closing(SESSION_COLUMNS)
+OUTCOMES_OF_CLOSING: Final[LiteralString] = _closing(_KEY)
 
 # Asks for sessions' tickets.
 REQUEST_SYNCS: Final[LiteralString] = f"""
@@ -169,28 +221,6 @@ SELECT given_number, {SESSION},
 FROM answer a
 UNION ALL
 SELECT given_number, {SESSION}, 'stale' FROM seen WHERE is_settled
-{_REST}
-{_LATER}
-"""
-
-# Writes tickets' keys.
-MARK_ALL_SYNCED: Final[LiteralString] = f"""
-WITH {_given("jira_key", "actor")}, {_seen(HAS_KEY, f"{_many(IS_LEFT)} AS is_left")}, updated AS (
-    UPDATE thread_sessions
-    SET {_many(SYNCED)}
-    FROM {_unsettled("jira_key", "actor")}
-    WHERE {_THREAD}
-    RETURNING {NEW_SESSION}, old.jira_key AS key_before, {_many(WAS_LEFT)} AS is_left, new.forgotten_at,
-              given_number, given_jira_key
-), {CLOSED}, answer AS (
-    SELECT {SESSION}, jira_key AS key_before, is_left, forgotten_at, given_number, given_jira_key
-    FROM seen WHERE is_settled
-    UNION ALL
-    SELECT {SESSION}, key_before, is_left, forgotten_at, given_number, given_jira_key FROM updated
-)
-SELECT given_number, {SESSION},
-       {_many(OUTCOME_OF_KEY)}
-FROM answer
-{_REST}
-{_LATER}
+{_rest(SESSION_COLUMNS)}
+{_later(SESSION_COLUMNS)}
 """

@@ -1,48 +1,31 @@
 """Import sessions from a file in blocks; wait while Postgres is away.
 
-While Postgres works on a block, a thread reads the next one and makes its statements:
+Postgres works on ``AT_ONCE`` blocks at a time, while a thread reads the next one and makes its statements:
 
-    read, parse      1  2  3  ..
-    carry out           1  2  3  ..     in order; the place is noted behind each
+    read, parse      1  2  3  4  ..
+    carry out           1  2  3  ..        begun in order
+                           1  2  3  ..
+    count                     1  2  3  ..  in order; the place is noted behind each
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from contextlib import closing
+from functools import partial
 from typing import Final, Literal, Protocol
 
-from threadsync.actors import AnyActor
-from threadsync.errors import DatabaseUnavailable, InvalidCommand, ThreadsyncError
-from threadsync.sessions import SessionResult
-from worker.db.sessions.statements import statement_of
+from threadsync.actors import AnyActor, as_json
+from threadsync.errors import DatabaseUnavailable, ThreadsyncError
+from threadsync.types import Outcome
 from worker.db.sessions.store import SessionStore
-from worker.db.statement import Statement
+from worker.operate.importing.at_work import AtWork, Begun, Results
 from worker.operate.importing.bookmark import Bookmarks, Tally
-from worker.operate.importing.lines import Block, Lines, Place
-from worker.operate.importing.record import commands_of
+from worker.operate.importing.lines import Lines, Place
+from worker.operate.importing.parsing import BadLine, parsed
 
 _PAUSE_SECONDS: Final = 0.5
-
-
-@dataclass(frozen=True, slots=True)
-class BadLine:
-    """A line that was not imported, and why."""
-
-    number: int
-    reason: str
-    text: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class _Parsed:
-    """A block's lines, with the statements of the good ones."""
-
-    end: Place
-    good: list[tuple[int, bytes, list[Statement[SessionResult]]]]
-    bad: list[BadLine]
 
 
 class Listener(Protocol):
@@ -88,8 +71,9 @@ class Importer:
         self._listener = listener
         self._patience = patience
         self._stopped = stopped
-        self._actor = actor
+        self._actor = as_json(actor)
         self._was_there = False
+        self._back_since = 0.0
         self._is_over = False
 
     def is_over(self) -> bool:
@@ -103,43 +87,32 @@ class Importer:
         and waiting would not help.
         """
         lines = Lines(read, self.place)
-        blocks = map(self._parsed, lines)
-        with ThreadPoolExecutor(1, thread_name_prefix="import") as reader:
-            try:
-                ahead = reader.submit(next, blocks, None)
-                while (block := ahead.result()) and not self._stopped():
-                    ahead = reader.submit(next, blocks, None)
-                    self._carry_out(block)
-                    self.place = block.end
-                    self._keep_place()
-                    self._listener.advance(self.place, self.tally)
-            except DatabaseUnavailable as exc:
-                if not self._was_there:
-                    raise
-                self._listener.say(f"Postgres is still away: {_in_a_line(exc)}")
-                return False
-            finally:
-                self._is_over = True
-        is_at_the_end = lines.exhausted and block is None
+        at_work = AtWork(self._store, (parsed(block, self._actor) for block in lines), self._stopped)
+        try:
+            with closing(at_work.each()) as each:
+                try:
+                    for begun in each:
+                        self._count(begun)
+                        self.place = begun.block.end
+                        self._keep_place()
+                        self._listener.advance(self.place, self.tally)
+                finally:
+                    # Before it is closed, which waits for the thread that reads.
+                    self._is_over = True
+        except DatabaseUnavailable as exc:
+            if not self._was_there:
+                raise
+            self._listener.say(f"Postgres is still away: {_in_a_line(exc)}")
+            return False
+        is_at_the_end = lines.exhausted and at_work.has_begun_all
         if is_at_the_end and self._bookmarks:
             self._bookmarks.remove()
         return is_at_the_end
 
-    def _parsed(self, block: Block) -> _Parsed:
-        parsed = _Parsed(block.end, [], [])
-        for number, text in block.lines:
-            try:
-                commands = commands_of(text, self._actor)
-            except InvalidCommand as exc:
-                parsed.bad.append(BadLine(number, str(exc), text))
-            else:
-                parsed.good.append((number, text, [statement_of(command) for command in commands]))
-        return parsed
-
-    def _carry_out(self, block: _Parsed) -> None:
-        bad = block.bad
-        results = iter(self._run([statement for _, _, statements in block.good for statement in statements]))
-        for number, text, statements in block.good:
+    def _count(self, begun: Begun) -> None:
+        bad = begun.block.bad
+        results = iter(self._results(begun))
+        for number, text, statements in begun.block.good:
             outcome = _outcome([next(results) for _ in statements])
             if isinstance(outcome, ThreadsyncError):
                 bad.append(BadLine(number, str(outcome), text))
@@ -148,12 +121,15 @@ class Importer:
         self.tally.bad += len(bad)
         self._listener.bad(sorted(bad, key=lambda line: line.number))
 
-    def _run(self, statements: Sequence[Statement[SessionResult]]) -> list[SessionResult | ThreadsyncError]:
+    def _results(self, begun: Begun) -> Results:
+        """Wait for a block's results. If Postgres went away, run its statements again once it is back."""
         away_since: float | None = None
+        attempt = partial(self._first_results, begun)
         while True:
             try:
-                results = self._store.execute_many(statements)
+                results = attempt()
             except DatabaseUnavailable as exc:
+                attempt = partial(self._store.execute_many, begun.statements)
                 now = time.monotonic()
                 if away_since is None and self._was_there:
                     away_since = now
@@ -165,9 +141,19 @@ class Importer:
                 time.sleep(_PAUSE_SECONDS)
             else:
                 if away_since is not None:
+                    self._back_since = time.monotonic()
                     self._listener.say("Postgres is back.")
                 self._was_there = True
                 return results
+
+    def _first_results(self, begun: Begun) -> Results:
+        try:
+            return begun.results.result()
+        except DatabaseUnavailable:
+            if begun.since >= self._back_since:
+                raise
+            # It failed in the outage in which the block before it waited: that was reported, and is over.
+            return self._store.execute_many(begun.statements)
 
     def _keep_place(self) -> None:
         if self._bookmarks is None:
@@ -185,14 +171,14 @@ def _in_a_line(exc: DatabaseUnavailable) -> str:
 
 
 def _outcome(
-    results: Sequence[SessionResult | ThreadsyncError],
+    results: Sequence[Outcome | ThreadsyncError],
 ) -> Literal["created", "applied", "unchanged"] | ThreadsyncError | None:
     """Return a line's outcome from those of its commands; None for a blank line."""
-    outcomes = set()
+    outcomes: set[Outcome] = set()
     for result in results:
         if isinstance(result, ThreadsyncError):
             return result
-        outcomes.add(result.outcome)
+        outcomes.add(result)
     if "created" in outcomes:
         return "created"
     if "applied" in outcomes:

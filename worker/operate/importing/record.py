@@ -1,4 +1,4 @@
-"""A line of an import: a session, and the commands that make it."""
+"""A line of an import: a session, and the statements that make it."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ from typing import Any, Final
 
 import pydantic_core
 
-from threadsync.actors import AnyActor
-from threadsync.command import Command
-from threadsync.commands import GetOrCreate, MarkSynced, UpdateStatus
+from threadsync.command import Validated
 from threadsync.errors import InvalidCommand
-from threadsync.sessions import SessionResult, ThreadSession
+from threadsync.sessions import ThreadSession
+from threadsync.types import JiraKey, Outcome, SlackId, SlackTs, Status
+from worker.db.sessions.outcomes import closing, moving, opening
+from worker.db.statement import Statement
 from worker.operate.importing.lines import LONGEST_LINE
 
 _REQUIRED: Final = ("channel_id", "thread_ts", "user_id")
@@ -20,30 +21,39 @@ _KNOWN: Final = frozenset(ThreadSession.model_fields)
 _SHOWN_OF_A_NAME: Final = 40
 
 
-def commands_of(line: bytes, actor: AnyActor | None = None) -> list[Command[SessionResult]]:
-    """Return the commands for a line, to be run in this order; none for a blank one.
+class _Line(Validated[Outcome]):
+    """The fields of a line, by the rules of the commands that it stands for."""
+
+    channel_id: SlackId
+    thread_ts: SlackTs
+    user_id: SlackId
+    status: Status | None = None
+    jira_key: JiraKey | None = None
+
+
+def statements_of(line: bytes, actor: str | None = None) -> list[Statement[Outcome]]:
+    """Return the statements for a line, to be run in this order; none for a blank one.
 
     They may be repeated like any, so that a line may be imported again, and never moves a session back.
-    ``actor`` imports it.
+    ``actor``, as it is stored, imports it.
     Raises ``InvalidCommand``, without the values.
     """
     if len(line) > LONGEST_LINE:
         raise InvalidCommand(f"is longer than {LONGEST_LINE} bytes")
     if not line.strip():
         return []
-    fields = _fields(line)
-    thread = {name: fields[name] for name in ("channel_id", "thread_ts")}
-    opened = GetOrCreate(**thread, user_id=fields["user_id"], actor=actor)
-    status, jira_key = fields.get("status"), fields.get("jira_key")
+    given = _Line(**_fields(line))
+    channel_id, thread_ts, status, jira_key = given.channel_id, given.thread_ts, given.status, given.jira_key
+    opened = opening(channel_id, thread_ts, given.user_id, actor)
     if jira_key is not None:
         if status not in (None, "synced"):
             raise InvalidCommand("status: a session with a jira_key is synced")
-        return [opened, MarkSynced(**thread, jira_key=jira_key, actor=actor)]
+        return [opened, closing(channel_id, thread_ts, jira_key, actor)]
     if status is None or status == "collecting":
         return [opened]
     if status == "synced":
         raise InvalidCommand("jira_key: a synced session has one")
-    return [opened, UpdateStatus(**thread, status=status, actor=actor)]
+    return [opened, moving(channel_id, thread_ts, status, actor)]
 
 
 def _fields(line: bytes) -> dict[str, Any]:
