@@ -44,7 +44,9 @@ def test_errors_are_redis_pys(line: bytes, kind: type[Exception]) -> None:
     assert type(error) is kind
 
 
-@pytest.mark.parametrize("junk", [b"\r\n", b"HTTP/1.1 400 Bad Request\r\n", b"$3\r\n", b":x\r\n", b":\r\n"])
+@pytest.mark.parametrize(
+    "junk", [b"\r\n", b"HTTP/1.1 400 Bad Request\r\n", b"$3\r\n", b":x\r\n", b":--1\r\n", b":\r\n"]
+)
 def test_what_is_no_reply_is_refused(junk: bytes) -> None:
     """Bytes of another protocol raise InvalidResponse."""
     with pytest.raises(redis.InvalidResponse):

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import inspect
 import os
+import select
 import signal
-from pickle import dumps
+from pickle import dumps, loads
 from struct import pack
 from time import monotonic
 from types import GeneratorType, SimpleNamespace
@@ -39,6 +40,10 @@ class UnforkedPool(AsynPool):
         super().__init__(processes=0)
 
 
+class UnforkedPoolOfOurs(UnforkedPool, DurablePool):
+    """Our prefork pool without a process."""
+
+
 @needed_by(PREFORK)
 def test_what_is_being_written_to_a_child(monkeypatch: pytest.MonkeyPatch) -> None:
     """A job being written has ``_write_to`` from its first byte on, and ``_active_writes`` to the last."""
@@ -67,6 +72,40 @@ def test_what_is_being_written_to_a_child(monkeypatch: pytest.MonkeyPatch) -> No
         assert job._writer() is writer
         room = True
         assert next(writer, "written") == "written"
+        assert pool._active_writes == set()
+    finally:
+        hub.close()
+        os.close(read)
+        os.close(write)
+
+
+@needed_by(PREFORK)
+@pytest.mark.parametrize(("size", "writes"), [(10, 1), (select.PIPE_BUF, 2)])
+def test_a_small_job_is_one_write(monkeypatch: pytest.MonkeyPatch, size: int, writes: int) -> None:
+    """A job is written in one piece if a pipe takes it whole or not at all; the bytes are Celery's."""
+    pool: Any = UnforkedPoolOfOurs(monkeypatch)
+    pool.soft_timeout = pool.timeout = pool.lost_worker_timeout = pool._putlock = None
+    pool.on_timeout_set = pool.on_timeout_cancel = None
+    pool.putlocks = pool.threads = False
+    hub: Any = Hub()
+    read, write = os.pipe()
+    written: list[bytes] = []
+    try:
+
+        def send(buffer: Any, offset: int) -> int:
+            written.append(bytes(buffer[offset:]))
+            return len(written[-1])
+
+        pool._fileno_to_inq[write] = SimpleNamespace(send_job_offset=send, index=0)
+        pool._all_inqueues.add(write)
+        pool._create_write_handlers(hub)
+        pool._hub = hub
+        pool.apply_async(len, ("x" * size,))
+        body = written[-1] if writes > 1 else written[0][4:]
+        assert len(written) == writes
+        assert b"".join(written) == pack(">I", len(body)) + body
+        kind, (_job, _place, function, args, _kwargs) = loads(body)  # noqa: S301 - its own
+        assert (kind, function, args) == (TASK, len, ("x" * size,))
         assert pool._active_writes == set()
     finally:
         hub.close()

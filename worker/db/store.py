@@ -32,7 +32,8 @@ class Store:
         """Run one statement as a transaction; return its rows, none if it returns none."""
         with self._connection() as connection:
             cursor = connection.execute(sql, {"now": self._now(), **params})
-            return cursor.fetchall() if cursor.description else []
+            # Not ``description``, which is made anew of each column.
+            return cursor.fetchall() if cursor.rownumber is not None else []
 
     @contextmanager
     def _connection(self) -> Iterator[Connection[DictRow]]:

@@ -7,13 +7,14 @@ Celery empties its event loop when the connection to the broker is lost. These s
 * **The time limits of running commands.** One that hangs would hang for ever.
 * **Which child is busy.** A command would stand behind one that hangs while other children are free.
 
-Four more; ADR 8 has the measurements of the first and the last:
+Five more; ADR 8 has the measurements of the first and the fourth:
 
 * At a stop no child waits 30 s for the result of a job that Celery has forgotten.
 * A late soft time limit would end a child between two jobs. It interrupts jobs alone.
 * A child's pipe closes a moment before the kernel has its exit code. Celery's second look is up to 5 s later:
   measured, one death in two. Ours is soon.
 * A job for an idle child is written at once, not after the event loop has talked to the broker.
+* A small job is one write instead of two.
 """
 
 from __future__ import annotations
@@ -168,6 +169,7 @@ class DurablePool(AsynPool):
             # A job too deep or too large to be written for a child would be waited for without end.
             self._forget_last_job()
             raise
+        _write_at_once(job)
         if self.outbound_buffer and self._all_inqueues:
             # Which of them are idle is looked at there.
             self._hub.consolidate_callback(list(self._all_inqueues))
@@ -254,6 +256,14 @@ class DurablePool(AsynPool):
             for child in self._fileno_to_inq.values()
             if any(job._accepted and job._worker_pid == child.pid for job in self._cache.values())
         }
+
+
+def _write_at_once(job: Any) -> None:
+    """Let a small job be one write, which a pipe takes whole or not at all: its child wakes up once."""
+    header, body, size = getattr(job, "_payload", None) or (b"", b"", 0)
+    if size and len(header) + size <= select.PIPE_BUF:
+        # Celery writes the first part until at least the header is gone, then so much of the second.
+        job._payload = memoryview(b"".join((header, body))), body, 0
 
 
 class DurableTaskPool(TaskPool):

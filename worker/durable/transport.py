@@ -68,6 +68,8 @@ class DurableChannel(TolerantChannel):
         self._nothing_there = False
         self._most = 0
         self._most_of_lane = 0
+        self._last_take: tuple[Any, ...] = ()
+        self._last_packed: list[bytes] = []
         self.lane: Door | None = None
         """The fast lane of the consumer, for which TAKE picks messages out."""
         self._rests_until = 0.0
@@ -110,22 +112,34 @@ class DurableChannel(TolerantChannel):
         self._most_of_lane = self.qos.lane_credit if names else -1
         return self._take_arguments(queues, self._most, lane=(self._most_of_lane, names))
 
+    def _packed(self, command: Sequence[Any]) -> list[bytes]:
+        packed: list[bytes] = self.client.connection.pack_command(*command)
+        return packed
+
+    def _packed_take(self, queues: Sequence[str]) -> list[bytes]:
+        """Return TAKE as bytes, mostly those of the last time: to pack it takes as long as to run it."""
+        take = self._script_command(*self._take_as_many_as_fit(queues))
+        if take != self._last_take:
+            # In one piece, for one write.
+            self._last_take, self._last_packed = take, [b"".join(self._packed(take))]
+        return self._last_packed
+
     def _brpop_start(self, timeout: float | None = None) -> None:
         """Ask for messages; after a reply without any, ask to be told when there may be some."""
         queues = self._queue_cycle.consume(len(self.active_queues))
         if not queues or self._rests():
             return
         if self._nothing_there:
-            command = self._wait_command(queues, timeout or self.brpop_timeout)
+            command = self._packed(self._wait_command(queues, timeout or self.brpop_timeout))
             self._read_reply = self._on_woken
         else:
-            command = self._script_command(*self._take_as_many_as_fit(queues))
+            command = self._packed_take(queues)
             self._read_reply = self._on_taken
         self._nothing_there = False
         self._asked_for = queues
         self._in_poll = self.client.connection
         self._brpop_sent_at = monotonic()
-        self.client.connection.send_command(*command)
+        self.client.connection.send_packed_command(command)
 
     def _rests(self) -> bool:
         """Return True during the pause after a refusal, timed here, as the server may refuse to wait too."""
@@ -184,7 +198,7 @@ class DurableChannel(TolerantChannel):
         if not queues:
             # Consuming has ended meanwhile.
             raise Empty
-        self.client.connection.send_command(*self._script_command(*self._take_as_many_as_fit(queues)))
+        self.client.connection.send_packed_command(self._packed_take(queues))
         self._on_taken(self._reply())
 
     def _rest(self, text: str, exc: Exception) -> NoReturn:

@@ -51,15 +51,18 @@ class Link:
     def begin(self, parcels: Sequence[Parcel]) -> bytes:
         """Return what to write for the parcels; all that were begun before have their replies."""
         self._batch, self._place, self._extra = [], 0, []
-        written, declared = [], set(self._declared)
+        written, declared = [], self._declared
         for parcel in parcels:
-            queues = tuple(queue for queue in parcel.queues if queue not in declared)
-            declared.update(queues)
-            before = [self._declaration(queue) for queue in queues]
-            written += [data for data, _ in before]
-            written.append(parcel.data)
             parcel.replies.clear()
-            self._batch.append((parcel, queues, sum(count for _, count in before)))
+            queues: tuple[str, ...] = ()
+            before = []
+            if not declared.issuperset(parcel.queues):
+                queues = tuple(queue for queue in parcel.queues if queue not in declared)
+                declared = declared.union(queues)
+                before = [self._declaration(queue) for queue in queues]
+                written += [data for data, _ in before]
+            written.append(parcel.data)
+            self._batch.append((parcel, queues, sum(count for _, count in before) if before else 0))
         return b"".join(written) if len(written) > 1 else written[0]
 
     @property
@@ -91,13 +94,15 @@ class Link:
             parcel.replies.append(reply)
         if len(parcel.replies) < parcel.expected:
             return
-        refused = [told for told in self._extra if isinstance(told, Exception)]
-        if refused:
-            parcel.replies.append(refused[0])
-        else:
-            self._declared.update(queues)
+        if extra:
+            refused = [told for told in self._extra if isinstance(told, Exception)]
+            if refused:
+                parcel.replies.append(refused[0])
+            else:
+                self._declared.update(queues)
+            self._extra = []
         parcel.is_answered = True
-        self._place, self._extra = self._place + 1, []
+        self._place += 1
 
     def write(self, data: bytes, seconds: float) -> None:
         """Write everything. Raises ``TimeoutError`` if that is not done within so many seconds."""

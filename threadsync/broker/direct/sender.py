@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from contextvars import copy_context
 from typing import Any, Final
 from weakref import WeakSet
@@ -137,12 +137,14 @@ class DirectSender:
 
     # --- Parcels
 
+    def _parcel(self, sendings: Sequence[Sending]) -> AbstractContextManager[Parcel]:
+        """Return the parcel of some commands, to be entered: inside is what ``add_send_hook`` has added."""
+        if send_hooks.HOOKS:
+            return self._hooked_parcel(sendings)
+        return nullcontext(self._packed(sendings, [self._filled(*sending) for sending in sendings]))
+
     @contextmanager
-    def _parcel(self, sendings: Sequence[Sending]) -> Iterator[Parcel]:
-        """Yield the parcel of some commands, inside of what ``add_send_hook`` has added."""
-        if not send_hooks.HOOKS:
-            yield self._packed(sendings, [self._filled(*sending) for sending in sendings])
-            return
+    def _hooked_parcel(self, sendings: Sequence[Sending]) -> Iterator[Parcel]:
         with ExitStack() as stack:
             yield self._packed(sendings, [self._hooked(stack, *sending) for sending in sendings])
 
@@ -162,20 +164,21 @@ class DirectSender:
         return self._forms.with_headers(headers, command.queue, command.arguments())
 
     def _packed(self, sendings: Sequence[Sending], texts: Sequence[tuple[bytes, bytes]]) -> Parcel:
-        queues = tuple(dict.fromkeys(command.queue for command, _ in sendings))
-        pushed = [
-            self._push(command.queue).request(message)
-            for (command, _), (message, _) in zip(sendings, texts, strict=True)
-        ]
-        told = [self._publish.request(event) for _, event in texts]
-        waits = [self._wait] if self._replicas else []
+        queues: dict[str, None] = {}
+        requests = []
+        for (command, _), (message, _) in zip(sendings, texts, strict=True):
+            queues[command.queue] = None
+            requests.append(self._push(command.queue).request(message))
+        if self._replicas:
+            requests.append(self._wait)
+        requests += [self._publish.request(event) for _, event in texts]
         return Parcel(
-            b"".join([*pushed, *waits, *told]),
-            len(pushed) + len(waits) + len(told),
+            b"".join(requests),
+            len(requests),
             Patience(self._reply),
-            queues,
+            tuple(queues),
             len(sendings),
-            len(pushed),
+            len(sendings),
             self._replicas,
             self._wait_seconds,
         )

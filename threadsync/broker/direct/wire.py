@@ -43,7 +43,7 @@ class Replies:
 
 def _read(line: bytes) -> Any:
     code, text = line[:1], line[1:]
-    if code == b":" and text.lstrip(b"-").isdigit():
+    if code == b":" and (text.isdigit() or (text[:1] == b"-" and text[1:].isdigit())):
         return int(text)
     told = text.decode("utf-8", "replace")
     if code == b"+":

@@ -39,11 +39,12 @@ def tell(job: Job, ended: Sequence[Ending], began: float, seconds: float) -> tup
         return True, job.clock
     backend: Any = current_app.backend
     results = [(backend.get_key_for_task(task_id), result) for task_id, result in stored_results(ended)]
-    event = event_message(job, ended, began, seconds) if job.hostname else ""
     # At first alone, to see that the user of this process may run the script.
     is_one_server = current_app.conf.result_backend == current_app.conf.broker_url and backend.may_script
     if not is_one_server:
         backend.store_at_once(results)
+    # Someone may wait for the results, which are on their way if they are kept elsewhere.
+    event = event_message(job, ended, began, seconds) if job.hostname else ""
     try:
         with current_app.connection_or_acquire() as connection:
             channel: Any = connection.default_channel
