@@ -12,8 +12,8 @@ import json
 import statistics
 import subprocess
 import sys
-import tarfile
 import tempfile
+import zipfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -102,12 +102,12 @@ def prepare(folder: Path, name: str, source: Path, statement: str, *more: str, f
 
 def source_of(commit: str, folder: Path) -> Path:
     """Write the tree of a commit of this repository into ``folder``. Raises ``ProcessFailed`` without it."""
-    command = [which("git") or "git", "archive", commit]
+    command = [which("git") or "git", "archive", "--format=zip", commit]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, check=False)
     if done.returncode:
         raise ProcessFailed(f"commit {commit} is not in this clone")
-    with tarfile.open(fileobj=io.BytesIO(done.stdout)) as tree:
-        tree.extractall(folder, filter="data")
+    with zipfile.ZipFile(io.BytesIO(done.stdout)) as tree:
+        tree.extractall(folder)
     return folder
 
 
