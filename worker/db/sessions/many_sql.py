@@ -2,7 +2,8 @@
 
 Its parameters are arrays with a value for each command. The shape is the twin's, row by row:
 
-    given      the input, numbered, in the order of its threads: rows are locked in this order
+    given      the input, numbered, in the order of its threads: rows are locked in this order; and whether
+               the command is refused, as the channel's `who` does not let this person act
     seen       each thread's session as it is, read by its key; `is_settled` if the command changes nothing
     updated    the write, for those that are left, and what the row was at that moment
                the results, each with the number of its command; no row: there is no session
@@ -16,7 +17,7 @@ from __future__ import annotations
 
 from typing import Final, LiteralString
 
-from worker.db.session_parts import HOME, SESSION, SESSION_COLUMNS
+from worker.db.session_parts import HOME, IS_REFUSED, SESSION, SESSION_COLUMNS, UNTOUCHED
 from worker.db.sessions.parts import (
     ASKED,
     ASKED_FOR,
@@ -74,7 +75,7 @@ def _given(*fields: LiteralString) -> LiteralString:
     return f"""given AS MATERIALIZED (
     SELECT *, row_number() OVER (
         PARTITION BY given_home COLLATE "C", given_thread_ts COLLATE "C" ORDER BY given_number
-    ) AS given_turn
+    ) AS given_turn, {_many(IS_REFUSED)} AS given_is_refused
     FROM (
         SELECT *, {home} AS given_home
         FROM unnest({arrays}) WITH ORDINALITY AS input ({columns}, given_number)
@@ -92,7 +93,7 @@ def _seen(is_settled: LiteralString, *more: LiteralString) -> LiteralString:
         SELECT {columns}, {_many(is_settled)} AS is_settled
         FROM thread_sessions WHERE {_THREAD} LIMIT 1
     ) AS session ON true
-    WHERE given_turn = 1
+    WHERE given_turn = 1 AND NOT given_is_refused
 )"""
 
 
@@ -108,7 +109,16 @@ _REST: Final = f"""UNION ALL
 SELECT given_number, {SESSION}, 'stale'
 FROM {_MISSING} CROSS JOIN LATERAL threadsync_tombstone(given_home, given_thread_ts) AS tombstone"""
 _LATER: Final = f"""UNION ALL
-SELECT given_number, {", ".join(["NULL"] * (len(SESSION_COLUMNS) + 1))} FROM given WHERE given_turn > 1"""
+SELECT given_number, {", ".join(["NULL"] * (len(SESSION_COLUMNS) + 1))} FROM given
+WHERE given_turn > 1 AND NOT given_is_refused"""
+
+# Of a command that was refused, the session as it is.
+_REFUSED: Final = f"""UNION ALL
+SELECT given_number, {_many(UNTOUCHED)}, 'refused'
+FROM given LEFT JOIN LATERAL (
+    SELECT {SESSION} FROM thread_sessions WHERE {_THREAD} LIMIT 1
+) AS t ON true
+WHERE given_is_refused"""
 
 # Opens threads' sessions. The full joins here and below find nothing on one side only; Postgres cannot carry
 # them out by comparing each row with each other, which it would otherwise do when it expects few.
@@ -124,6 +134,7 @@ SELECT given_number, {SESSION}, {OUTCOME_OF_FOUND} FROM seen WHERE id IS NOT NUL
 UNION ALL
 SELECT given_number, {SESSION}, outcome FROM {_MISSING} FULL JOIN inserted ON {_THREAD}
 {_LATER}
+{_REFUSED}
 """
 
 # Moves sessions forward.
@@ -145,6 +156,7 @@ SELECT given_number, {SESSION},
 FROM answer
 {_REST}
 {_LATER}
+{_REFUSED}
 """
 
 # Asks for sessions' tickets.
@@ -171,6 +183,7 @@ UNION ALL
 SELECT given_number, {SESSION}, 'stale' FROM seen WHERE is_settled
 {_REST}
 {_LATER}
+{_REFUSED}
 """
 
 # Writes tickets' keys.
@@ -193,4 +206,5 @@ SELECT given_number, {SESSION},
 FROM answer
 {_REST}
 {_LATER}
+{_REFUSED}
 """
