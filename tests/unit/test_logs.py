@@ -8,12 +8,13 @@ import logging
 import re
 import sys
 from collections.abc import Callable, Iterator
+from typing import Literal
 
 import pytest
 import structlog
 
 from worker.observe import logs
-from worker.observe.logs import configure_logging
+from worker.observe.logs import configure_logging, log_many
 
 Write = Callable[[], None]
 
@@ -166,6 +167,42 @@ def test_no_text_of_others_is_a_line_for_machines(
     assert line.isprintable()
 
 
+@pytest.mark.parametrize("form", ["text", "json"])
+@pytest.mark.parametrize("bound", [{}, {"actor": "U1"}])
+@pytest.mark.parametrize(
+    "values",
+    [
+        ("plain", "C1", 0.5, None, True),
+        ("two words", "a=b", "", " ", "="),
+        ("two words", "no=b", "a", "b"),
+        ("a\nb", "\x1b[2J", "\u2028", "é", "'quoted'"),
+        (["a", "b"], {"a": "b c"}, b"bytes"),
+    ],
+)
+def test_many_events_are_written_as_each_by_itself(
+    stderr: io.StringIO,
+    monkeypatch: pytest.MonkeyPatch,
+    form: Literal["text", "json"],
+    bound: dict[str, str],
+    values: tuple[object, ...],
+) -> None:
+    """Events that are written together have the lines that they would have one by one."""
+    monkeypatch.setattr(sys, "stderr", stderr)
+    configure_logging(format=form)
+    read = without_time if form == "text" else fields_without_time
+    all_fields = [{"task": "t", f"field{place}": value} for place, value in enumerate(values)]
+    all_fields.append({f"field{place}": value for place, value in enumerate(values)})
+    with structlog.contextvars.bound_contextvars(**bound):
+        for fields in all_fields:
+            structlog.get_logger("threadsync.tasks").info("task done", **fields)
+        one_by_one = [read(line) for line in stderr.getvalue().splitlines()]
+        stderr.truncate(0)
+        stderr.seek(0)
+        log_many("threadsync.tasks", "task done", all_fields)
+    assert [read(line) for line in stderr.getvalue().splitlines()] == one_by_one
+    assert len(one_by_one) == len(all_fields)
+
+
 def test_other_handlers_get_text(stderr: io.StringIO) -> None:
     """Other handlers, such as Sentry's, get the record's message as text."""
     records: list[logging.LogRecord] = []
@@ -174,6 +211,10 @@ def test_other_handlers_get_text(stderr: io.StringIO) -> None:
     logging.getLogger().addHandler(handler)
     task_done()
     assert [record.getMessage() for record in records] == stderr.getvalue().splitlines()
+
+
+def fields_without_time(line: str) -> dict[str, object]:
+    return {name: value for name, value in json.loads(line).items() if name != "timestamp"}
 
 
 def without_time(line: str) -> str:
