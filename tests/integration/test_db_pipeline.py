@@ -140,6 +140,8 @@ def other_url(postgres: PostgresForTests) -> Iterator[str]:
 @pytest.fixture
 def other_store(other_url: str) -> Iterator[SessionStore]:
     with new_pool(other_url) as pool:
+        # As of the fixture ``pool``: Hypothesis refuses a connection that comes while it draws.
+        pool.wait()
         yield SessionStore(pool)
 
 

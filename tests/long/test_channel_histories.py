@@ -18,6 +18,8 @@ from worker.db.pool import Pool, new_pool
 def owner_pool(database_url: str) -> Iterator[Pool]:
     """Open a pool as the owner, who may empty tables, which a worker may not."""
     with new_pool(as_owner(database_url), max_size=2) as pool:
+        # As of the fixture ``pool``: Hypothesis refuses a connection that comes while it draws.
+        pool.wait()
         yield pool
 
 
