@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from sandbox.jira.faults import Hang
-from sandbox.jira.server import JiraSandbox
+from sandbox.jira.server import JiraSandbox, Login
 from tests.support.jira_clients import ENDED, PATIENCE
 from tests.support.jira_requests import create_body
 
@@ -74,3 +74,42 @@ def test_it_runs_by_itself() -> None:
             process.kill()
     assert process.returncode == 0
     assert rest == "1 tickets were made. Faults met: {'CommitThenDrop': 1}\n"
+
+
+@pytest.mark.parametrize("login", ["classic", "scoped", "oauth", "datacenter"])
+def test_settings_for_each_login(login: Login) -> None:
+    """The settings that are told for a login are those with which it works."""
+    with JiraSandbox() as jira, httpx.Client(timeout=PATIENCE, trust_env=False) as http:
+        settings = jira.settings(login)
+        base, version = settings["JIRA_URL"], "3"
+        auth: tuple[str, str] | None = None
+        headers = {}
+        if "JIRA_API_GATEWAY" in settings:
+            cloud_id = http.get(f"{base}/_edge/tenant_info").json()["cloudId"]
+            base = f"{settings['JIRA_API_GATEWAY']}/ex/jira/{cloud_id}"
+        if "JIRA_OAUTH_TOKEN_URL" in settings:
+            client = {
+                "grant_type": "client_credentials",
+                "client_id": settings["JIRA_OAUTH_CLIENT_ID"],
+                "client_secret": settings["JIRA_OAUTH_CLIENT_SECRET"],
+            }
+            token = http.post(settings["JIRA_OAUTH_TOKEN_URL"], json=client).json()["access_token"]
+            headers["Authorization"] = f"Bearer {token}"
+        elif "JIRA_EMAIL" in settings:
+            auth = (settings["JIRA_EMAIL"], settings["JIRA_API_TOKEN"])
+        else:
+            version = "2"
+            headers["Authorization"] = f"Bearer {settings['JIRA_API_TOKEN']}"
+        answer = http.get(f"{base}/rest/api/{version}/myself", auth=auth, headers=headers)
+        assert answer.status_code == 200
+        # Neither of them is the other's address, as our settings demand.
+        assert settings.get("JIRA_API_GATEWAY") != settings["JIRA_URL"]
+
+
+def test_both_ports_stay_the_same() -> None:
+    """A sandbox that is started again has both of its ports again."""
+    jira = JiraSandbox()
+    with jira:
+        addresses = (jira.url, jira.gateway_url)
+    with jira:
+        assert (jira.url, jira.gateway_url) == addresses
