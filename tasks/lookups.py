@@ -66,13 +66,14 @@ def link(*args: Any, **kwargs: Any) -> Answer:
 def _link(question: LinkLookup) -> LinkAnswer:
     # A worker that serves other queues never loads Jira's part: tasks/loading.py.
     from worker.jira.answers import AuthProblem, CallFailed, Rejected
+    from worker.jira.login.renewal import renewed_once
     from worker.jira.setup import setup_of_this_process
 
     setup = setup_of_this_process()
     if setup is None:
         return LinkAnswer(outcome="not_configured", jira_key=question.jira_key)
     try:
-        issue = setup.jira.get(question.jira_key)
+        issue = renewed_once(lambda: setup.jira.get(question.jira_key))
     except CallFailed as exc:
         log.info("ticket not looked up", jira_key=question.jira_key, reason=exc.answer.why)
         is_refused = isinstance(exc.answer, AuthProblem | Rejected)

@@ -129,19 +129,23 @@ class HttpOnce:
         *,
         form: Mapping[str, str] | None = None,
         params: Mapping[str, str] | None = None,
+        headers: Mapping[str, str | bytes] | None = None,
         fresh: bool = True,
     ) -> HttpResponse | NotSent | Unknown:
         """Send one request and read the response, whatever its status.
 
         Args:
             body: sent as JSON, if it is not None.
+            headers: of this request, beside those of all.
             fresh: over a connection of its own. One that was kept open may be closed by the other side in
                 the moment it is used, and then it is not known whether the request was read.
         """
         request: dict[str, Any] = {"method": method, "url": self._base + path, "params": params, "data": form}
+        request["headers"] = {**(headers or {})}
         if body is not None:
             try:
-                request |= {"content": _json(body), "headers": {"Content-Type": "application/json"}}
+                request["content"] = _json(body)
+                request["headers"]["Content-Type"] = "application/json"
             except (TypeError, ValueError):
                 return NotSent("the request cannot be written as JSON")
         try:

@@ -527,7 +527,14 @@ MISTAKES: dict[str, tuple[Plant, str, str, str]] = {
     ),
     "jira: away": (set_env(JIRA_URL=f"http://{NOWHERE}"), "jira: login", "error", "JIRA_URL"),
     "jira: token": (set_env(JIRA_API_TOKEN="wrong"), "jira: login", "error", "JIRA_API_TOKEN"),
-    "jira: e-mail": (unset_env("JIRA_EMAIL"), "jira: settings", "error", "JIRA_EMAIL"),
+    "jira: e-mail": (unset_env("JIRA_EMAIL"), "settings", "error", "correct the variable"),
+    "jira: two logins": (
+        set_env(JIRA_OAUTH_CLIENT_ID="client"),
+        "settings",
+        "error",
+        "correct the variable",
+    ),
+    "jira: ends": (set_env(JIRA_TOKEN_EXPIRES="2020-01-01"), "jira: expiry", "error", "another token"),
     "jira: half": (unset_env("JIRA_URL"), "jira: settings", "error", "both"),
     "jira: http": (
         set_env(JIRA_URL="http://jira.invalid", JIRA_ALLOW_HTTP="true"),
@@ -662,7 +669,8 @@ OF_NO_MATTER = {
     *("LOG_FORMAT", "METRICS_HOST", "METRICS_PORT", "THREADSYNC_ROLE", "THREADSYNC_CONSOLE_PASSWORD"),
     "PUBLIC_HOSTS",
     *("OTEL_TRACES_EXPORTER", "OTEL_EXPORTER_OTLP_ENDPOINT", "JIRA_DEPLOYMENT", "JIRA_ISSUE_TYPE"),
-    "JIRA_ALLOW_HTTP",
+    *("JIRA_ALLOW_HTTP", "JIRA_CLOUD_ID", "JIRA_TOKEN_EXPIRES"),
+    *("JIRA_OAUTH_CLIENT_ID", "JIRA_OAUTH_CLIENT_SECRET"),
     *("RETENTION_DRAFTS_DAYS", "RETENTION_LETTERS_DAYS", "RETENTION_SESSIONS_DAYS"),
 }
 """Settings that a service may have besides, but that do not affect its health."""

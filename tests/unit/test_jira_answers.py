@@ -26,6 +26,7 @@ NOW = datetime(2026, 11, 25, 12, 0, 0, tzinfo=UTC)
 JIRAS = json.dumps({"errorMessages": [], "errors": {"summary": "is too long: MY SECRET PLAN"}}).encode()
 HTML = b"<html><body>Request blocked</body></html>"
 NOTHING = b""
+SCOPE = b'{"code": 401, "message": "Unauthorized; scope does not match"}'
 TICKET = b'{"id": "10001", "key": "PROJ-7", "self": "https://x"}'
 DENIED = {"X-Authentication-Denied-Reason": "CAPTCHA_CHALLENGE; login-url=https://jira/login"}
 ANONYMOUS = {"X-Seraph-LoginReason": "AUTHENTICATED_FAILED"}
@@ -76,6 +77,7 @@ def answer(status: int, body: bytes = NOTHING, headers: dict[str, str] | None = 
         (401, JIRAS, {}, AuthProblem),
         (401, HTML, {}, AuthProblem),
         (401, b"Client must be authenticated", {}, AuthProblem),
+        (401, SCOPE, {}, AuthProblem),
         (403, JIRAS, {}, AuthProblem),
         (403, b'{"message": "no"}', {}, AuthProblem),
         (403, HTML, {}, NotSent),
@@ -344,3 +346,23 @@ def test_nothing_shows_the_draft_or_the_account() -> None:
     rejected = answer(400, JIRAS)
     assert isinstance(rejected, Rejected)
     assert rejected.messages == ("summary: is too long: MY SECRET PLAN",)
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "is_of_scope"),
+    [
+        (401, SCOPE, True),
+        (401, b"Unauthorized; Scopes do not match", True),
+        (401, b'{"errorMessages": ["insufficient SCOPE"]}', True),
+        (401, b'{"code": 401, "message": "Unauthorized"}', False),
+        (401, b'{"message": "microscopes"}', False),
+        (401, b"x" * 5_000 + b" scope", False),
+        (401, b"<html><th scope='col'>Log in</th></html>", False),
+        (403, SCOPE, False),
+    ],
+)
+def test_a_missing_scope_is_told_from_a_wrong_login(status: int, body: bytes, is_of_scope: bool) -> None:
+    """A 401 speaks of a scope in Jira's words, not in a web page; for reads and creates alike."""
+    for found in (answer(status, body), failure(status, {}, body, NOW)):
+        assert isinstance(found, AuthProblem)
+        assert (found.is_of_scope, found.is_renewed) == (is_of_scope, False)

@@ -50,7 +50,8 @@ def up(
         )
         try:
             slack_is_given = stack.is_given("SLACK_SIGNING_SECRET", "SLACK_BOT_TOKEN")
-            jira_is_given = stack.is_given("JIRA_URL") and stack.is_given("JIRA_API_TOKEN")
+            has_login = stack.is_given("JIRA_API_TOKEN", "JIRA_OAUTH_CLIENT_SECRET")
+            jira_is_given = stack.is_given("JIRA_URL") and has_login
             _say(console, f"Starting in {stack.path} …")
             stack.start(request.wanted)
             _show(console, stack, slack_is_given=slack_is_given, jira_is_given=jira_is_given)
@@ -82,6 +83,7 @@ def _show(console: Console, stack: LocalStack, *, slack_is_given: bool, jira_is_
         console.print("Slack is not connected: SLACK_SIGNING_SECRET and SLACK_BOT_TOKEN are not set.")
     if not jira_is_given:
         console.print(
-            "Jira is not connected: JIRA_URL and JIRA_API_TOKEN are not set. No tickets are created."
+            "Jira is not connected: JIRA_URL and a login, such as JIRA_API_TOKEN, are not set. "
+            "No tickets are created."
         )
     console.print("Ctrl-C stops everything.")

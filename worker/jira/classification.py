@@ -6,6 +6,7 @@
 | 2xx with a web page | `Unknown` | `AuthProblem` |
 | 2xx with anything else | `Unknown` | the reader's matter |
 | 3xx, 401, 403 as JSON or with Jira's header | `AuthProblem` | the same |
+| 401 whose body speaks of a scope | `AuthProblem`, ``is_of_scope`` | the same |
 | 400 as JSON | `Rejected`: the draft or the set-up, see `refusal` | the same |
 | 413 | `Rejected`: the draft | the same |
 | 404, 405, 410, 415, 422 | `Rejected`: the set-up | the same |
@@ -18,6 +19,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any, Final
@@ -44,6 +46,14 @@ _REJECTIONS: Final = {
 _OF_AN_EDGE: Final = {400, 403, 407}
 _SURELY_NONE: Final = {*_REJECTIONS, *_OF_AN_EDGE, 401}
 _PERHAPS_LATER: Final = {408, 409, 425}
+_SCOPE: Final = re.compile(rb"\bscopes?\b", re.IGNORECASE)
+"""Word of a refusal that no other token of the same login mends.
+
+The gateway says "Unauthorized; scope does not match", for each endpoint by itself; an expired token is
+"Unauthorized" alone. A web page has the word in its tables.
+"""
+
+_LONGEST_REFUSAL: Final = 2_000
 _MOST_MESSAGES: Final = 20
 _LONGEST_MESSAGE: Final = 500
 _LONGEST_HEADER: Final = 200
@@ -120,6 +130,9 @@ def _failure(status: int, headers: Mapping[str, str], body: bytes, now: datetime
         return AuthProblem(
             status, "Jira denies the login; a person may have to log in first", messages, trace
         )
+    if status == 401 and not _is_page(headers, body) and _SCOPE.search(body[:_LONGEST_REFUSAL]):
+        why = "the token lacks a scope that Jira needs for this request (401)"
+        return AuthProblem(status, why, messages, trace, is_of_scope=True)
     if status == 401 or (status == 403 and content is not None):
         problem = "does not accept the account" if status == 401 else "does not let the account do this"
         return AuthProblem(status, f"Jira {problem} ({status})", messages, trace)

@@ -65,9 +65,14 @@ def _words(answer: Rejected | AuthProblem | Throttled | NotSent | Unknown) -> st
 
 
 def end_of_doubt(outcome: Outcome | None, following: Next) -> str | None:
-    """Return the end of the creates in doubt: ``found`` or ``absent``; None while that is open."""
+    """Return the end of the creates in doubt: ``found`` or ``absent``; None while that is open.
+
+    It stays open where the account cannot see: a retry looks again, and creates nothing.
+    """
     if isinstance(outcome, Found):
         return "found"
+    if following.reason == "cannot_see":
+        return None
     if isinstance(outcome, Absent) and following.state in ("pending", "review"):
         return "absent"
     return None

@@ -12,7 +12,7 @@ from typing import Protocol
 from threadsync.config import Settings, get_settings
 from threadsync.marker import site_of
 from worker.db.syncs.store import SyncStore
-from worker.jira.answers import JiraAccount
+from worker.jira.answers import JiraAccount, OAuthClient
 from worker.jira.client import JiraClient
 
 
@@ -61,14 +61,23 @@ def setup_of_this_process() -> Setup | None:
 
 def target_of(settings: Settings) -> Target | None:
     """Read the target from the settings; None when they name no Jira."""
-    if not settings.jira_url or not settings.jira_api_token:
+    token, secret = settings.jira_api_token, settings.jira_oauth_client_secret
+    if not settings.jira_url or not (token or (secret and settings.jira_oauth_client_id)):
         return None
+    oauth = None
+    if secret and settings.jira_oauth_client_id:
+        oauth = OAuthClient(
+            settings.jira_oauth_client_id, secret.get_secret_value(), settings.jira_oauth_token_url
+        )
     account = JiraAccount(
         url=settings.jira_url,
         email=settings.jira_email,
-        token=settings.jira_api_token.get_secret_value(),
+        token=token.get_secret_value() if token else "",
         deployment=settings.jira_deployment,
         timeout=settings.jira_timeout_seconds,
+        cloud_id=settings.jira_cloud_id,
+        gateway=settings.jira_api_gateway,
+        oauth=oauth,
     )
     return Target(
         account,

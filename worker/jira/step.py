@@ -9,16 +9,18 @@ from typing import Final
 import structlog
 
 from threadsync.syncs import Step, SyncState
-from worker.db.syncs.claim import Begun, Claim, Ending
+from worker.db.syncs.claim import Begun, Claim, Ending, Sender
 from worker.db.syncs.store import SiteTrouble
 from worker.http_once import NotSent
 from worker.jira.answers import CallFailed, CreateAnswer, Created, Rejected
-from worker.jira.breaker import PROBE_SECONDS, Breaker
-from worker.jira.decide import Absent, Next, Outcome, Situation, Unread, decide
+from worker.jira.breaker import PROBE_SECONDS, Breaker, shows_acceptance
+from worker.jira.decide import Absent, Next, Outcome, Situation, Unread, decide, is_certain
 from worker.jira.follow_up import endpoints_of, follow_up, hold, leave_alone
+from worker.jira.login.choice import questions_of
 from worker.jira.record import detail_of, end_of_doubt, name_of, ticket_of
 from worker.jira.search import look, search_label
 from worker.jira.setup import Setup
+from worker.jira.sight import can_see
 from worker.jira.ticket import fields_of
 from worker.jira.unlinked import unlinked_of
 from worker.observe import metrics
@@ -49,14 +51,18 @@ class SyncStep:
         self._began = began
         self._site = setup.target.site
         self._sendable_until = began
+        self._is_probe = False
 
     def run(self) -> SyncState | None:
         """Do the step that the sync's state asks for.
 
-        Returns the sync as it is then; None when the claim was lost, or more was written than this sync.
+        Returns the sync as it is then; None when the claim was lost.
         """
         claim, setup = self._claim, self._setup
         trouble = setup.store.trouble_of(self._site)
+        if trouble.reason and trouble.probed_by == claim.session_id and claim.state != "done":
+            # Its step shows whether the trouble is over.
+            trouble, self._is_probe = replace(trouble, reason=None), True
         if claim.unfinished_claims > _MOST_UNFINISHED_CLAIMS:
             return self._give_to_a_person("worker_died_often")
         if claim.state in ("pending", "retry_wait") and (following := self._without_jira(trouble)):
@@ -140,7 +146,8 @@ class SyncStep:
                 deadline=COMMIT_SECONDS + target.account.timeout,
                 turn=PLACE_SECONDS,
                 # Its answer may lead to one more question, whether the whole site is in trouble.
-                lease=COMMIT_SECONDS + 2 * target.account.timeout + WRITE_SECONDS,
+                lease=COMMIT_SECONDS + self._calls(2) * target.account.timeout + WRITE_SECONDS,
+                sender=Sender(account=setup.jira.sender),
             )
             if begun:
                 return begun
@@ -148,6 +155,10 @@ class SyncStep:
                 return None
             clock.sleep(_POLL_SECONDS)
         return setup.store.release(self._claim, setup.jitter())
+
+    def _calls(self, number: int) -> int:
+        """Return a number of calls with those that may be needed to log in for them."""
+        return number + questions_of(self._setup.target.account)
 
     def _send(self, begun: Begun, project: str) -> CreateAnswer:
         target, draft = self._setup.target, begun.draft
@@ -184,21 +195,39 @@ class SyncStep:
     ) -> SyncState | None:
         claim, setup = self._claim, self._setup
         deadline = claim.deadline if claim.state == "unknown" else None
-        situation = Situation(claim.progress, self._now(), setup.target.settle, setup.jitter(), deadline)
+        situation = Situation(
+            claim.progress,
+            self._now(),
+            setup.target.settle,
+            setup.jitter(),
+            deadline,
+            was_renewed=claim.reason == "token_renewed",
+        )
+        outcome, situation = self._sighted(outcome, situation)
         following = decide(outcome, situation)
         if following.pause:
             request = outcome.answer.request if isinstance(outcome, Unread) else CREATE
             hold(setup, following.pause, request)
-        trouble = Breaker(setup).trouble() if following.may_be_the_site else None
-        if trouble and following.state == "blocked":
-            following = replace(following, reason=trouble, is_parked=True)
+        breaker = Breaker(setup)
+        trouble = following.site_trouble or (breaker.trouble() if following.may_be_the_site else None)
+        if trouble and following.state in ("blocked", "retry_wait"):
+            following = replace(following, state="blocked", delay=None, reason=trouble, is_parked=True)
+        if trouble:
+            # First, so that a process that dies in between leaves no sync parked at a site without a probe.
+            breaker.open(trouble, claim.session_id)
         state = self._write(following, step, outcome, started, number)
-        if trouble is None:
-            return state
-        count = setup.store.open_breaker(self._site, trouble, PROBE_SECONDS)
-        log.error("site refuses us", site=self._site, reason=trouble, parked=count)
-        # This sync may be among them.
-        return None
+        if self._is_probe and not trouble and shows_acceptance(outcome):
+            breaker.close()
+        return state
+
+    def _sighted(self, outcome: Outcome, situation: Situation) -> tuple[Outcome, Situation]:
+        """Ask whether the account would see the ticket, where that decides what absence means."""
+        if not is_certain(outcome, situation):
+            return outcome, situation
+        try:
+            return outcome, replace(situation, can_see=can_see(self._setup, self._claim))
+        except CallFailed as exc:
+            return Unread(exc), situation
 
     def _write(
         self,
@@ -249,7 +278,7 @@ class SyncStep:
             metrics.ticket_found()
         if self._claim.state != "unknown":
             return
-        if self._claim.progress.looks == 0:
+        if self._claim.progress.looks == 0 and ending.reason != "token_renewed":
             metrics.create_in_doubt()
         end = "review" if ending.state == "review" else ending.doubt_ends_as
         if end:

@@ -20,6 +20,7 @@ from uuid import UUID
 from threadsync.errors import SyncNotFound
 from threadsync.syncs import SyncState
 from worker.db.syncs.store import SyncStore
+from worker.jira.login.choice import questions_of
 from worker.jira.setup import Setup
 from worker.jira.step import WRITE_SECONDS, SyncStep
 
@@ -42,7 +43,8 @@ def run_sync(setup: Setup, session_id: UUID) -> SyncRun:
     began = setup.clock.monotonic()
     # Time for the calls, and for the wait for a place. A step that takes longer only loses its claim.
     account = setup.target.account
-    lease = _CALLS[account.deployment] * account.timeout + WRITE_SECONDS
+    calls = _CALLS[account.deployment] + questions_of(account)
+    lease = calls * account.timeout + WRITE_SECONDS
     claim = setup.store.claim(session_id, site=setup.target.site, lease=lease)
     if claim is None:
         return SyncRun(_state_of(setup.store, session_id), is_news=False)

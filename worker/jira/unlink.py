@@ -13,6 +13,7 @@ from worker.http_once import NotSent
 from worker.jira.answers import AuthProblem, CallFailed, Rejected, Throttled
 from worker.jira.breaker import PROBE_SECONDS
 from worker.jira.follow_up import FIRST_PAUSE_SECONDS, pause_for
+from worker.jira.login.choice import questions_of
 from worker.jira.setup import Setup
 from worker.text.thread_link import link_to_thread
 
@@ -29,7 +30,8 @@ log = structlog.get_logger("threadsync.syncs")
 
 def lease_of(setup: Setup) -> float:
     """Return the seconds for all calls of one claim."""
-    return _CALLS * setup.target.account.timeout + 2 * COMMIT_SECONDS
+    calls = _CALLS + questions_of(setup.target.account)
+    return calls * setup.target.account.timeout + 2 * COMMIT_SECONDS
 
 
 class UnlinkStep:

@@ -128,6 +128,7 @@ OF_NOBODY: Final[Mapping[str, Mapping[str, str]]] = {
     "sync_attempts": {
         **dict.fromkeys(("step", "outcome", "reason"), _CODE),
         "project_key": _JIRA,
+        "account": "a hash of the login to Jira that sent it",
         "trace_id": "Jira's id of a request",
     },
     "sync_actions": {"action": _CODE, **_SIGNED},

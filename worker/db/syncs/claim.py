@@ -16,12 +16,25 @@ from threadsync.types import JiraKey, SlackId, SlackTs
 from worker.db.syncs.progress import FRESH, Progress
 
 
+class Sender(BaseModel):
+    """The account that sent a create, as `worker.jira.login` names it, and whether it named a reporter.
+
+    ``account`` is None for creates of a release that did not record it.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    account: str | None = None
+    has_reporter: bool = False
+
+
 class Claim(BaseModel):
     """A sync that this process has for the moment: all that a step needs to know of it.
 
     Writes say its ``fence``; ``now`` is the database's clock. ``deadline``, ``baseline`` and
     ``doubtful_project`` are about a create whose end is not known: its deadline, and where to look for its
-    ticket. ``newest_channel_id`` is the channel's id in Slack by now, where that is another one.
+    ticket; ``doubtful_senders`` are who sent such creates. ``reason`` is that of the step before.
+    ``newest_channel_id`` is the channel's id in Slack by now, where that is another one.
     ``session_key`` is the ticket that the session has. ``draft`` is None if it cannot be read.
     ``is_unlinked``: the session's ticket was unlinked since the draft was written. ``unlinked_keys`` and
     ``unlinked_ids`` are of all such tickets; ``unlinked_without_id`` are keys of those whose id is not known.
@@ -37,6 +50,7 @@ class Claim(BaseModel):
     fence: int
     now: AwareDatetime
     state: SyncStatus
+    reason: str | None = None
     site: str
     marker: str
     draft: Annotated[Draft | None, BeforeValidator(readable)]
@@ -50,6 +64,7 @@ class Claim(BaseModel):
     deadline: AwareDatetime | None
     baseline: int | None
     doubtful_project: str | None
+    doubtful_senders: tuple[Sender, ...] = ()
     is_unlinked: bool
     unlinked_keys: tuple[str, ...]
     unlinked_ids: tuple[str, ...]

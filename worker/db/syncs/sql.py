@@ -95,17 +95,22 @@ WITH claimed AS (
     WHERE c.state_before = 'inflight' AND a.session_id = c.session_id AND a.step = 'create'
       AND a.outcome IS NULL
 ), doubt AS (
-    SELECT max(d.deadline) AS deadline, min(d.baseline) AS baseline, max(d.project_key) AS doubtful_project
+    SELECT max(d.deadline) AS deadline, min(d.baseline) AS baseline, max(d.project_key) AS doubtful_project,
+           coalesce(
+               jsonb_agg(DISTINCT jsonb_build_object('account', d.account, 'has_reporter', d.has_reporter)),
+               '[]'
+           ) AS doubtful_senders
     FROM sync_attempts d
     WHERE d.session_id = %(session_id)s AND d.step = 'create' AND (d.outcome IS NULL OR d.outcome = 'unknown')
 )
 SELECT c.session_id, t.channel_id, t.thread_ts,
        (SELECT a.newest_id FROM channel_aliases a WHERE a.channel_id = t.channel_id) AS newest_channel_id,
-       t.jira_key AS session_key, c.fence, {NOW} AS now, c.state,
+       t.jira_key AS session_key, c.fence, {NOW} AS now, c.state, c.reason,
        c.site, c.marker, c.draft,
        c.unfinished_claims, {COLUMNS}, c.jira_key, c.duplicates, c.updated_before,
        c.origin, c.done_at, c.linked_back_at, c.audited_at, doubt.deadline, doubt.baseline,
-       doubt.doubtful_project, coalesce(c.drafted_at <= t.unlinked_at, false) AS is_unlinked,
+       doubt.doubtful_project, doubt.doubtful_senders,
+       coalesce(c.drafted_at <= t.unlinked_at, false) AS is_unlinked,
        t.left_keys AS unlinked_keys, ARRAY(
            SELECT l.jira_id FROM left_tickets l
            WHERE l.session_id = c.session_id AND l.linked_again_at IS NULL AND l.jira_id IS NOT NULL
@@ -151,15 +156,37 @@ WITH session AS (
     RETURNING s.session_id, s.fence, s.draft, s.drafted_at
 ), noted AS (
     INSERT INTO sync_attempts
-        (session_id, number, step, fence, started_at, deadline, project_key, baseline, drafted_at)
+        (session_id, number, step, fence, started_at, deadline, project_key, baseline, drafted_at, account,
+         has_reporter)
     SELECT b.session_id,
            1 + coalesce((SELECT max(number) FROM sync_attempts a WHERE a.session_id = b.session_id), 0),
            'create', b.fence, {NOW}, {NOW} + make_interval(secs => %(deadline)s), %(project_key)s,
-           %(baseline)s, b.drafted_at
+           %(baseline)s, b.drafted_at, %(account)s::text, %(has_reporter)s::boolean
     FROM begun b
     RETURNING number
 )
 SELECT begun.draft, noted.number FROM begun, noted
+"""
+
+# Tickets of a project that the account created, newest first, among the newest of the site.
+TICKETS_LIKE: Final[LiteralString] = """
+SELECT newest.jira_id
+FROM (
+    SELECT s.session_id, s.jira_id FROM syncs s
+    WHERE s.state = 'done' AND s.site = %(site)s AND s.origin = 'created' AND s.jira_id IS NOT NULL
+    ORDER BY s.session_id DESC NULLS LAST
+    LIMIT 2000
+) AS newest
+-- For each by itself, because a join of so many could read the whole table.
+CROSS JOIN LATERAL (
+    SELECT FROM sync_attempts a
+    WHERE a.session_id = newest.session_id AND a.step = 'create' AND a.outcome = 'created'
+      AND a.project_key = %(project_key)s AND a.account IS NOT DISTINCT FROM %(account)s::text
+      AND a.has_reporter = %(has_reporter)s::boolean
+    LIMIT 1
+) AS created
+ORDER BY newest.session_id DESC NULLS LAST
+LIMIT %(limit)s
 """
 
 # Checks that a claim still holds.
@@ -267,7 +294,10 @@ WITH due AS (
     WHERE s.next_attempt_at <= {NOW} AND (s.queued_until IS NULL OR s.queued_until <= {NOW}) AND {IS_FREE}
       AND NOT EXISTS (
           SELECT FROM jira_sites j
-          WHERE j.site = s.site AND (j.trouble IS NOT NULL OR {PAUSED_UNTIL} > {NOW})
+          WHERE j.site = s.site AND (
+              j.trouble IS NOT NULL AND j.probe_session_id IS DISTINCT FROM s.session_id
+              OR {PAUSED_UNTIL} > {NOW}
+          )
       )
     ORDER BY s.next_attempt_at
     LIMIT greatest(0, %(most)s - (SELECT count(*) FROM syncs q WHERE q.queued_until > {NOW}))

@@ -27,7 +27,7 @@ from threadsync.types import describe
 from worker.db.forgetting.arrivals import kept
 from worker.db.store import Store
 from worker.db.syncs import decision_sql, site_sql, sql
-from worker.db.syncs.claim import Begun, Claim, Ending
+from worker.db.syncs.claim import Begun, Claim, Ending, Sender
 from worker.db.unlinked.store import UnlinkedStore
 
 log = structlog.get_logger("threadsync.worker")
@@ -37,12 +37,14 @@ log = structlog.get_logger("threadsync.worker")
 class SiteTrouble:
     """Trouble of a site: a reason for which its syncs are parked, or pauses in seconds.
 
-    ``endpoints`` are those of single endpoints, by name.
+    ``endpoints`` are those of single endpoints, by name. ``probed_by`` is the sync that may go on in spite of
+    the reason.
     """
 
     reason: str | None
     paused_for: float
     endpoints: Mapping[str, float] = field(default_factory=dict)
+    probed_by: UUID | None = None
 
 
 class SyncStore(Store):
@@ -110,6 +112,11 @@ class SyncStore(Store):
             self._rows(sql.MARK, {**_of(claim), "marker": claim.marker})
         return claim
 
+    def tickets_like(self, site: str, project_key: str, sender: Sender, limit: int) -> list[str]:
+        """Return ids of tickets in the project that ``sender`` created, newest first."""
+        params = {"site": site, "project_key": project_key, "limit": limit, **sender.model_dump()}
+        return [row["jira_id"] for row in self._rows(sql.TICKETS_LIKE, params)]
+
     def has_claim(self, claim: Claim) -> bool:
         """Return True if the claim still holds."""
         return bool(self._rows(sql.HAS_CLAIM, _of(claim))[0]["has_claim"])
@@ -126,15 +133,17 @@ class SyncStore(Store):
         deadline: float,
         turn: float,
         lease: float,
+        sender: Sender | None = None,
     ) -> Begun | None:
         """Commit to a create before it is sent.
 
         None: the claim is lost, ``at_once`` others of the project are in flight, or the draft changed and now
         names another project. Seconds from now: ``deadline``, after which the sender has given up; ``turn``,
-        for which others wait; ``lease``.
+        for which others wait; ``lease``. ``sender`` is who sends it.
         """
         params = {
             **_of(claim),
+            **(sender or Sender()).model_dump(),
             "site": site,
             "project_key": project_key,
             "default_project_key": default_project_key,
@@ -199,7 +208,8 @@ class SyncStore(Store):
         of_the_site = [row for row in rows if not row["endpoint"]]
         if not of_the_site:
             return SiteTrouble(None, 0.0, endpoints)
-        return SiteTrouble(of_the_site[0]["trouble"], of_the_site[0]["paused_for"] or 0.0, endpoints)
+        found = of_the_site[0]
+        return SiteTrouble(found["trouble"], found["paused_for"] or 0.0, endpoints, found["probe_session_id"])
 
     def pause_site(self, site: str, seconds: float) -> None:
         """Keep all calls from the site for so long."""
@@ -209,14 +219,24 @@ class SyncStore(Store):
         """Keep all calls from one endpoint of the site for so long."""
         self._rows(site_sql.PAUSE_ENDPOINT, {"site": site, "endpoint": endpoint, "seconds": seconds})
 
-    def open_breaker(self, site: str, trouble: str, probe_after: float) -> int:
-        """Park the syncs that wait for the site; return their number."""
-        params = {"site": site, "trouble": trouble, "probe_after": probe_after}
+    def open_breaker(self, site: str, trouble: str, probe_after: float, probed_by: UUID | None = None) -> int:
+        """Park the syncs that wait for the site; return their number.
+
+        Args:
+            probed_by: the sync that is to probe the site, where `probe_by_a_sync` does.
+        """
+        params = {"site": site, "trouble": trouble, "probe_after": probe_after, "probe_session_id": probed_by}
         return len(self._rows(site_sql.OPEN_BREAKER, params))
 
-    def take_probe(self, site: str, probe_after: float) -> bool:
-        """Return True if the caller is to probe the site; no other does for ``probe_after`` seconds."""
-        return bool(self._rows(site_sql.TAKE_PROBE, {"site": site, "probe_after": probe_after}))
+    def take_probe(self, site: str, probe_after: float) -> str | None:
+        """Return the site's trouble if the caller is to probe it; no other is for ``probe_after`` seconds."""
+        rows = self._rows(site_sql.TAKE_PROBE, {"site": site, "probe_after": probe_after})
+        return rows[0]["trouble"] if rows else None
+
+    def probe_by_a_sync(self, site: str, again_after: float) -> UUID | None:
+        """Let one of the site's waiting syncs go on, as a probe; return it, or None if none waits."""
+        rows = self._rows(site_sql.PROBE_BY_A_SYNC, {"site": site, "again_after": again_after})
+        return rows[0]["session_id"] if rows else None
 
     def close_breaker(self, site: str) -> int:
         """Resume the parked syncs of a site; return their number."""
