@@ -2,7 +2,8 @@
 
 Its parameters are arrays with a value for each command. The shape is the twin's, row by row:
 
-    given      the input, numbered, in the order of its threads: rows are locked in this order
+    given      the input, numbered, in the order of its threads: rows are locked in this order; and whether
+               the command is refused, as the channel's `who` does not let this person act
     seen       each thread's session as it is, read by its key; `is_settled` if the command changes nothing
     updated    the write, for those that are left, and what the row was at that moment
                the results, each with the number of its command; no row: there is no session
