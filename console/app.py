@@ -26,6 +26,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from console.access import SignIns, Visitors
 from console.actions import Actions
+from console.channel_pages import ChannelPages
 from console.door import Door
 from console.pages import Pages
 from console.view import View
@@ -96,6 +97,7 @@ def create_console(settings: Settings) -> Console:
     view = View(settings.jira_url)
     sign_ins = SignIns(pool, password)
     pages, actions = Pages(pool, view), Actions(pool, view, Door(password), sign_ins)
+    channels = ChannelPages(pool, view)
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
@@ -121,6 +123,9 @@ def create_console(settings: Settings) -> Console:
             Route("/dead/{id}", pages.letter, name="letter"),
             Route("/dead/{id}/{action}", actions.settle_letter, methods=["POST"], name="settle-letter"),
             Route("/audit", pages.audit, name="audit"),
+            Route("/channels", channels.channels, name="channels"),
+            Route("/channels/{id}", channels.channel, name="channel"),
+            Route("/channels/{id}/{action}", actions.configure, methods=["POST"], name="configure"),
             Route("/forget", pages.forget, name="forget"),
             Route("/forget/{what}", actions.forget, methods=["POST"], name="forget-what"),
             Mount("/static", _Static(directory=Path(__file__).parent / "static"), name="static"),

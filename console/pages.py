@@ -46,7 +46,7 @@ def signed_in(page: Page) -> Page:
     """Show a page only to signed-in visitors; others sign in first, and come back."""
 
     @functools.wraps(page)
-    def guarded(self: Pages, request: Request, *refusal: Any, **form: str) -> Response:
+    def guarded(self: Any, request: Request, *refusal: Any, **form: str) -> Response:
         if actor_of(request) is None and _is_a_refresh(request):
             # A part of a page cannot show the form: the whole page must go there.
             return Response(headers={"HX-Redirect": f"{request.scope.get('root_path', '')}/sign-in"})
@@ -68,7 +68,7 @@ class Pages:
     @signed_in
     def overview(self, request: Request) -> Response:
         """Show counts, what needs attention, and activity over time."""
-        name = _one_of(_given(request, "span"), tuple(SPANS), "span") or "24h"
+        name = _one_of(given(request, "span"), tuple(SPANS), "span") or "24h"
         span = SPANS[name]
         store = SyncStore(self._pool)
         attention = [sync for state in NEEDS_ATTENTION for sync in store.list_syncs(state, 10)]
@@ -88,7 +88,7 @@ class Pages:
     @signed_in
     def sessions(self, request: Request) -> Response:
         """List sessions, newest first: by status and channel, or by a search."""
-        status, channel, text = (_given(request, name) for name in ("status", "channel", "q"))
+        status, channel, text = (given(request, name) for name in ("status", "channel", "q"))
         checked = _one_of(status, get_args(Status), "status")
         found: list[ThreadSession] = []
         error, following = None, None
@@ -96,7 +96,7 @@ class Pages:
             if text:
                 found = OverviewStore(self._pool).find(text)
             else:
-                found, following = self._page_of_sessions(channel, checked, _given(request, "cursor"))
+                found, following = self._page_of_sessions(channel, checked, given(request, "cursor"))
         except InvalidCommand as exc:
             error = str(exc)
         return self._view.page(
@@ -151,8 +151,8 @@ class Pages:
     @signed_in
     def syncs(self, request: Request, error: str | None = None, status: int = 200, **form: str) -> Response:
         """List syncs, also after a refused decision."""
-        wanted = _one_of(_given(request, "state"), get_args(SyncStatus), "state")
-        cursor = _given(request, "cursor")
+        wanted = _one_of(given(request, "state"), get_args(SyncStatus), "state")
+        cursor = given(request, "cursor")
         store = SyncStore(self._pool)
         if wanted:
             before = parse_cursor(cursor) if cursor else None
@@ -179,9 +179,9 @@ class Pages:
     def letters(self, request: Request) -> Response:
         """List dead letters in one state, newest first."""
         state: DeadLetterState = _one_of(
-            _given(request, "state") or "dead", get_args(DeadLetterState), "state"
+            given(request, "state") or "dead", get_args(DeadLetterState), "state"
         )
-        cursor = _given(request, "cursor")
+        cursor = given(request, "cursor")
         before = parse_cursor(cursor) if cursor else None
         found = DeadLetterStore(self._pool).list_by_state(state, PAGE_SIZE + 1, before)
         return self._view.page(
@@ -202,7 +202,7 @@ class Pages:
     @signed_in
     def audit(self, request: Request) -> Response:
         """List decisions, newest first."""
-        found = OverviewStore(self._pool).decisions(PAGE_SIZE + 1, _given(request, "cursor"))
+        found = OverviewStore(self._pool).decisions(PAGE_SIZE + 1, given(request, "cursor"))
         following = found[PAGE_SIZE - 1].cursor if len(found) > PAGE_SIZE else None
         return self._view.page(request, "audit", found=found[:PAGE_SIZE], following=following)
 
@@ -252,7 +252,7 @@ def _is_a_refresh(request: Request) -> bool:
     return request.headers.get("hx-request") == "true"
 
 
-def _given(request: Request, name: str) -> str | None:
+def given(request: Request, name: str) -> str | None:
     return request.query_params.get(name, "").strip() or None
 
 

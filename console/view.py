@@ -16,6 +16,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from console import words
 from console.access import csrf_token, flashed, visitor_of
+from threadsync.channel_settings.resolution import describe
 from threadsync.marker import url_of
 from threadsync.reasons import explain
 from worker.text.thread_link import link_to_thread
@@ -35,7 +36,9 @@ class View:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        self._templates.globals.update(explain=explain, sentence=words.sentence, thread_link=link_to_thread)
+        self._templates.globals.update(
+            explain=explain, sentence=words.sentence, thread_link=link_to_thread, made_with=describe
+        )
         self._templates.filters.update(took=words.took, svg=Markup)
 
     def page(self, request: Request, template: str, status: int = 200, **values: Any) -> Response:

@@ -11,6 +11,7 @@ import structlog
 from slack_bolt.async_app import AsyncAck, AsyncApp, AsyncBoltRequest
 
 from handlers import replies
+from handlers.channel_config import ChannelConfig
 from handlers.event_ids import EventIds
 from handlers.follow_ups import FollowUps
 from handlers.mapping import (
@@ -40,6 +41,7 @@ from handlers.ticket_reply import reply_to_ticket_command
 from threadsync import AsyncSessionClient
 from threadsync.actors import SlackActor
 from threadsync.command import Command
+from threadsync.commands import GetOrCreate
 from threadsync.errors import InvalidCommand, ThreadsyncError
 from threadsync.handles import AsyncHandle
 from threadsync.sessions import SessionResult
@@ -72,7 +74,9 @@ class Listeners:
         follow_ups: FollowUps,
         members: Members,
         jira_url: str | None = None,
+        config: ChannelConfig | None = None,
     ) -> None:
+        self._config = config
         self._client = client
         self._follow_ups = follow_ups
         self._members = members
@@ -115,7 +119,8 @@ class Listeners:
             return
         self._follow_ups.expect_event(command.user_id)
         task_id = self._event_ids.task_id(body.get("event_id"), _retries(request))
-        self._follow_ups.of_event(await self._enqueue(by(actor, command), task_id), command.user_id)
+        handle = await self._enqueue(by(actor, command), task_id)
+        self._follow_ups.of_event(handle, command.user_id, partial(self._refuse_here, body, command))
 
     async def on_move(self, body: Body, request: AsyncBoltRequest) -> None:
         """Handle a channel's new id. Both ids lead to its sessions afterwards."""
@@ -137,12 +142,16 @@ class Listeners:
             else:
                 await ack()
             return
-        answer = await reply_to_ticket_command(self._client, body, self._jira_url, actor, _sent_at(request))
+        answer = await reply_to_ticket_command(
+            self._client, body, self._jira_url, actor, _sent_at(request), self._config
+        )
         if answer.pending and answer.request:
             describe = partial(replies.describe_change, answer.request)
             self._follow_ups.of_user(answer.pending, _response_url(body), describe, _user_of(body))
         if answer.asked:
             self._follow_ups.of_link(answer.asked, _response_url(body), _user_of(body))
+        if answer.later:
+            self._follow_ups.of_text(answer.later, _response_url(body), _user_of(body))
         await ack(text=answer.text, response_type="ephemeral")
 
     async def on_shortcut(self, ack: AsyncAck, body: Body) -> None:
@@ -233,6 +242,13 @@ class Listeners:
             return False
         return True
 
+    def _refuse_here(self, body: Body, command: GetOrCreate) -> None:
+        """Tell who mentioned us, and may not act in this channel."""
+        if body["event"].get("type") == "app_mention" and self._members.is_to_be_told(body):
+            self._follow_ups.tell_privately(
+                command.channel_id, command.user_id, command.thread_ts, replies.MAY_NOT_ACT_HERE
+            )
+
     def _refuse(self, body: Body, url: str) -> None:
         if self._members.is_to_be_told(body):
             self._follow_ups.tell(url, replies.MAY_NOT_ACT, _user_of(body))
@@ -244,6 +260,8 @@ class Listeners:
     async def _enqueue(self, command: Command[R], task_id: str | None = None) -> AsyncHandle[R]:
         handle = await self._client.enqueue(command, task_id=task_id)
         arguments = {name: value for name, value in command.arguments().items() if name in _LOGGED}
+        if isinstance(actor := arguments.get("actor"), dict):
+            arguments["actor"] = {name: value for name, value in actor.items() if name != "groups"}
         log.info("command enqueued", command=command.name, task_id=handle.task_id, **arguments)
         return handle
 

@@ -10,6 +10,7 @@ from pydantic import SecretStr
 from handlers.background import Background
 from handlers.bolt import create_bolt_app
 from handlers.bot_identity import BotIdentity
+from handlers.channel_config import ChannelConfig
 from handlers.follow_ups import FollowUps
 from handlers.gate import Gate
 from handlers.listeners import Listeners
@@ -36,7 +37,8 @@ class SlackSide:
         follow_ups = FollowUps(self.slack, self.background, client, makes_tickets=bool(settings.jira_url))
         self.gate = Gate(self._identity, follow_ups)
         members = Members(self.slack, self._identity, settings.who_may_act)
-        listeners = Listeners(client, follow_ups, members, settings.jira_url)
+        config = ChannelConfig(client, project_key=settings.jira_project_key)
+        listeners = Listeners(client, follow_ups, members, settings.jira_url, config)
         self.bolt = create_bolt_app(self.slack, self._identity, self.gate, listeners)
 
     async def __aenter__(self) -> Self:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import structlog
 
@@ -47,14 +47,15 @@ def retry(*args: Any, **kwargs: Any) -> Answer:
     """Try a sync again that waits, is blocked or failed, and record the decision."""
     command = RetrySync.from_message(args, kwargs)
     name = command.actor if isinstance(command.actor, str) else name_of(command.actor)
-    SyncStore().retry(
+    outcome = SyncStore().retry_once(
         _uuid(command),
         actor=name,
         reason=command.reason,
         acted_by=command.acted_by,
-        command_id=UUID(str(command.command_id)) if command.command_id else None,
+        command_id=UUID(str(command.command_id)) if command.command_id else uuid4(),
     )
-    return _run(_uuid(command))
+    state = SyncStore().get_state(_uuid(command)) if outcome == "refused" else None
+    return Answer(state.model_copy(update={"is_refused": True})) if state else _run(_uuid(command))
 
 
 @app.task(name=Leave.name, base=SyncTask, command=Leave, ignore_result=True)

@@ -10,6 +10,7 @@ import pytest
 
 from tests.support.command_runs import Run, failure, output, run_in
 from tests.support.endings import state_after
+from threadsync.channel_settings.resolution import Defaults, Sourced
 from threadsync.syncs import Draft, SyncStatus
 from worker.db import SessionStore
 from worker.db.pool import Pool
@@ -46,7 +47,7 @@ def begin(syncs: SyncStore, session_id: UUID) -> Claim:
         claim,
         site="jira.example",
         project_key="PROJ",
-        default_project_key="PROJ",
+        defaults=Defaults(Sourced("PROJ", "settings"), Sourced("Task", "settings")),
         baseline=0,
         at_once=9,
         deadline=15,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from typing import Any, Final
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import psycopg
 import pytest
@@ -97,12 +97,16 @@ def test_a_retry_that_comes_again_undoes_no_decision(pool: Pool, store: SessionS
     store.request_sync(CHANNEL, THREAD, Draft(summary="One"), "1700000001.000100")
     syncs, pressed, again = SyncStore(pool), uuid4(), uuid4()
     by_cli = decisions.signature("ada", "not wanted", "cli")
+
+    def retried(act: UUID) -> str:
+        return syncs.retry_once(session.id, actor="U0456", reason="pressed", acted_by=ANN, command_id=act)
+
     decisions.give_up(pool, session, by_cli)
-    assert syncs.retry(session.id, actor="U0456", reason="pressed", acted_by=ANN, command_id=pressed)
+    assert retried(pressed) == "applied"
     decisions.give_up(pool, session, by_cli)
-    assert not syncs.retry(session.id, actor="U0456", reason="pressed", acted_by=ANN, command_id=pressed)
+    assert retried(pressed) == "unchanged"
     assert [item.action for item in syncs.actions(session.id)] == ["give_up", "retry", "give_up"]
-    assert syncs.retry(session.id, actor="U0456", reason="pressed", acted_by=ANN, command_id=again)
+    assert retried(again) == "applied"
 
 
 def test_unlink_says_what_it_met(pool: Pool, store: SessionStore) -> None:

@@ -39,7 +39,7 @@ from worker.operate import decisions
 from worker.operate.decisions import Signature
 
 HOSTILE = "<script>alert(1)</script>"
-PAGES = ("/", "/sessions", "/syncs", "/dead", "/audit", "/forget")
+PAGES = ("/", "/sessions", "/syncs", "/channels", "/channels/C1", "/dead", "/audit", "/forget")
 
 
 def send_by(broker_url: str, monkeypatch: pytest.MonkeyPatch) -> None:

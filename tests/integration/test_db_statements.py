@@ -12,6 +12,7 @@ from psycopg.sql import SQL
 
 from tests.support.scale import bounded
 from tests.support.servers import PostgresForTests, as_owner, ask
+from worker.db.channels import sql as channel_queries
 from worker.db.dead_letters import sql as dead_letter_queries
 from worker.db.overview import sql as overview_queries
 from worker.db.session_parts import ACT
@@ -34,6 +35,7 @@ STATEMENTS: Final = {
         ("SYNC_", decision_sql),
         ("LEFT_", left_queries),
         ("STATUS_", status_queries),
+        ("CHANNEL_", channel_queries),
     )
     for name, value in vars(module).items()
     if name.isupper() and not name.startswith("_") and isinstance(value, str) and STATEMENT.match(value)
@@ -71,6 +73,8 @@ INSERT INTO channel_context (channel_id, context_data)
 SELECT 'C' || n, '{"topic": "release"}' FROM generate_series(1, %(rows)s) AS n;
 INSERT INTO channel_context_commands (channel_id, command_id)
 SELECT 'C' || n % 1000, uuidv7() FROM generate_series(1, %(rows)s) AS n;
+INSERT INTO channel_acts (channel_id, command_id, settings)
+SELECT 'C' || n % 1000, uuidv7(), '{labels}' FROM generate_series(1, %(rows)s) AS n;
 INSERT INTO redeliveries (task_id, task_name, deliveries)
 SELECT gen_random_uuid(), 'sessions.mark_synced', 2 FROM generate_series(1, %(rows)s);
 INSERT INTO dead_letters (task_id, task_name, queue, arguments, error_type, error, attempts,

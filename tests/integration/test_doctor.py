@@ -461,6 +461,16 @@ MISTAKES: dict[str, tuple[Plant, str, str, str]] = {
         "warning",
         "log_error_verbosity = terse",
     ),
+    "channels: junk": (
+        with_sql(
+            "INSERT INTO channel_context (channel_id, context_data) "
+            """VALUES ('C0JUNK', '{"threadsync": {"labels": "canary"}}')""",
+            "DELETE FROM channel_context WHERE channel_id = 'C0JUNK'",
+        ),
+        "channels: settings",
+        "warning",
+        "threadsync channels set",
+    ),
     "nothing takes messages": (queue_that_waits, "running: queue sessions", "error", "restart a worker"),
     "slack: token": (set_env(SLACK_BOT_TOKEN="xoxb-wrong"), "slack: token", "error", "reinstall"),
     "slack: user's token": (

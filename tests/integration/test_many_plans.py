@@ -11,6 +11,7 @@ import pytest
 
 from tests.support.scale import bounded
 from tests.support.servers import PostgresForTests, as_owner, ask
+from threadsync.actors import SlackActor
 from threadsync.command import Command
 from threadsync.commands import GetOrCreate, MarkSynced, RequestSync, UpdateStatus
 from threadsync.config import get_settings
@@ -24,7 +25,7 @@ from worker.db.sessions.statements import statement_of
 TINY: Final = {"forgotten_people", "forgotten_channels"}
 KEYS: Final = {
     *("thread_sessions_thread_key", "syncs_pkey", "channel_aliases_pkey", "forgotten_channels_pkey"),
-    "sync_attempts_doubt_idx",
+    *("sync_attempts_doubt_idx", "channel_context_pkey"),
 }
 IN_DOUBT: Final = "sync_attempts_doubt_idx"
 """The index of creates whose end is not known: there are few, so that it may be read as a whole."""
@@ -43,8 +44,11 @@ DRAFT: Final = Draft(summary="It is broken")
 
 def commands(kind: type[Command[Any]], count: int) -> list[Command[Any]]:
     """Return commands for as many threads, which a filled table has in part."""
+    # Of a person, whom the channel's settings may not let act.
+    ann = SlackActor(user_id="U1", team_id="T1")
     threads: list[dict[str, Any]] = [
-        {"channel_id": f"C{number % 20}", "thread_ts": f"{number}.000100"} for number in range(count)
+        {"channel_id": f"C{number % 20}", "thread_ts": f"{number}.000100", "actor": ann}
+        for number in range(count)
     ]
     if kind is GetOrCreate:
         return [GetOrCreate(**thread, user_id="U1") for thread in threads]

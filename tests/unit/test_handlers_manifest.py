@@ -26,7 +26,11 @@ SCOPES_OF_CALLS = {
     "views_open": set[str](),
 }
 # Calls that are made only where their scope was granted.
-OPTIONAL_CALLS = {"bots_info": {"users:read"}, "users_info": {"users:read"}}
+OPTIONAL_CALLS = {
+    "bots_info": {"users:read"},
+    "users_info": {"users:read"},
+    "usergroups_list": {"usergroups:read"},
+}
 # Slack sends the event for the channels that one of these scopes shows.
 OPTIONAL_EVENTS = {"channel_id_changed": {"channels:read", "groups:read"}}
 SCOPES_OF_EVENTS = {

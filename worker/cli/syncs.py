@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Syncs: how sessions get their tickets.", no_args_is_help=True)
 
+_OF_A_RESULT = ("made_with", "is_refused")
 _Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -191,12 +192,14 @@ def _row(sync: SyncState) -> tuple[object, ...]:
 
 
 def _print_sync(detail: SyncDetail, *, with_draft: bool) -> None:
+    from threadsync.channel_settings.resolution import describe
     from threadsync.reasons import explain
     from worker.cli.output import fields_of, print_fields, print_table
 
     sync = detail.sync
-    fields = fields_of(sync, exclude={"reason", "parked", "attempts", "duplicates"})
+    fields = fields_of(sync, exclude={"reason", "parked", "attempts", "duplicates", *_OF_A_RESULT})
     fields |= {
+        "made with": describe(sync.made_with) if sync.made_with else None,
         "reason": explain(sync.reason) or None,
         "jira says": detail.detail,
         "other tickets": ", ".join(sync.duplicates) or None,

@@ -30,7 +30,9 @@ RUN_PRIVILEGES: Final[Mapping[LiteralString, tuple[LiteralString, ...]]] = {
     "redeliveries": (*_ROWS, "DELETE"),
     **dict.fromkeys(("console_sessions", "queue_samples"), ("SELECT", "INSERT", "DELETE")),
     **dict.fromkeys(("sync_actions", "session_actions", "session_acts", "forget_acts"), ("SELECT", "INSERT")),
-    **dict.fromkeys(("channel_context_commands", "installation_actions"), ("SELECT", "INSERT")),
+    **dict.fromkeys(
+        ("channel_context_commands", "channel_acts", "installation_actions"), ("SELECT", "INSERT")
+    ),
     "installation": ("SELECT", "UPDATE"),
     **dict.fromkeys(("forgotten_channels", "forgotten_people", "threadsync_schema"), ("SELECT",)),
 }
@@ -49,7 +51,7 @@ _SHOWN: Final[tuple[LiteralString, ...]] = (
     *("thread_sessions", "channel_aliases", "syncs", "sync_attempts", "dead_letters", "status_messages"),
     *("jira_sites", "jira_pauses", "slack_installation", "queue_samples", "installation"),
     *("sync_actions", "session_actions", "session_acts", "installation_actions", "forget_acts"),
-    *("left_tickets", "redeliveries", "threadsync_schema"),
+    *("channel_acts", "left_tickets", "redeliveries", "threadsync_schema"),
 )
 _LOOK: Final[tuple[LiteralString, ...]] = ("SELECT",)
 CONSOLE_PRIVILEGES: Final[Mapping[LiteralString, tuple[LiteralString, ...]]] = {

@@ -1,4 +1,4 @@
-"""Parts of SQL statements about one session: columns, its channel under any id, tombstone, acts."""
+"""Parts of SQL statements about one session: columns, its channel, who may act, tombstone, acts."""
 # ruff: noqa: S608 - made of names that stand here
 
 from __future__ import annotations
@@ -14,24 +14,45 @@ HOME: Final = (
     "coalesce((SELECT a.home_id FROM channel_aliases a WHERE a.channel_id = %(channel_id)s::text), "
     "%(channel_id)s::text)"
 )
-# The actor of a command, where it names one: threadsync/actors.py.
+# The actor of a command, where it names one: threadsync/actors.py. And as it is stored.
 ACTOR: Final = "%(actor)s::jsonb"
+BY: Final = f"({ACTOR} - '{{groups,member}}'::text[])"
+# The channel's setting `who` does not let this person of Slack act. Operators and programs may always.
+IS_REFUSED: Final = f"""coalesce({ACTOR} ? 'user_id' AND EXISTS (
+        SELECT FROM channel_context w
+        WHERE w.channel_id = {HOME} AND (w.context_data #> '{{threadsync,who}}') IS NOT NULL
+          AND NOT threadsync_may_act(w.context_data #> '{{threadsync,who}}', {ACTOR})
+    ), false)"""
+# One row if the command is refused: then nothing else in its statement does anything.
+REFUSED: Final = f"refused AS (SELECT WHERE {IS_REFUSED})"
+IS_ALLOWED: Final = "NOT EXISTS (SELECT FROM refused)"
+# The session `t` as it is, for a command that was refused; where there is none, one with the nil UUID.
+UNTOUCHED: Final = f"""coalesce(t.id, '00000000-0000-0000-0000-000000000000'::uuid) AS id,
+       coalesce(t.channel_id, {HOME}) AS channel_id, coalesce(t.thread_ts, %(thread_ts)s::text) AS thread_ts,
+       coalesce(t.user_id, {ACTOR} ->> 'user_id') AS user_id, coalesce(t.status, 'collecting') AS status,
+       t.jira_key, coalesce(t.created_at, now()) AS created_at, coalesce(t.updated_at, now()) AS updated_at"""
+OR_REFUSED: Final = f"""UNION ALL
+SELECT {UNTOUCHED}, 'refused'
+FROM refused LEFT JOIN thread_sessions t ON t.channel_id = {HOME} AND t.thread_ts = %(thread_ts)s::text"""
 # In place of "there is no session": the thread began before its channel was forgotten.
 TOMBSTONE: Final = f"threadsync_tombstone({HOME}, %(thread_ts)s::text)"
 
 # Carries out an act of a person on the session's ticket: the function is in migrations/0011_who.sql. On a
 # tombstone a repeated act is as stale as any.
 ACT: Final[LiteralString] = f"""
-WITH acted AS (
+WITH {REFUSED}, acted AS (
     SELECT * FROM threadsync_act(
         %(act)s::text, {HOME}, %(thread_ts)s::text, %(jira_key)s::text, %(jira_id)s::text,
-        %(command_id)s::uuid, {ACTOR}, %(reason)s::text, %(asked_at)s::numeric
-    )
+        %(command_id)s::uuid, {BY}, %(reason)s::text, %(asked_at)s::numeric
+    ) WHERE {IS_ALLOWED}
 )
 SELECT {", ".join(f"(acted.session).{column}" for column in SESSION_COLUMNS)},
        CASE WHEN (acted.session).forgotten_at IS NULL THEN acted.outcome ELSE 'stale' END AS outcome,
        acted.key_before
 FROM acted
 UNION ALL
-SELECT {SESSION}, 'stale', NULL FROM {TOMBSTONE} WHERE NOT EXISTS (SELECT FROM acted)
+SELECT {SESSION}, 'stale', NULL FROM {TOMBSTONE} WHERE NOT EXISTS (SELECT FROM acted) AND {IS_ALLOWED}
+UNION ALL
+SELECT {UNTOUCHED}, 'refused', NULL
+FROM refused LEFT JOIN thread_sessions t ON t.channel_id = {HOME} AND t.thread_ts = %(thread_ts)s::text
 """

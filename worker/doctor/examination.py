@@ -11,6 +11,7 @@ from typing import Final
 from threadsync.config import Settings, load_settings
 from threadsync.errors import InvalidSettings
 from worker.doctor.broker import examine_broker
+from worker.doctor.channels import examine_channels
 from worker.doctor.database import examine_database
 from worker.doctor.finding import Finding, error, skipped
 from worker.doctor.flower import examine_flower
@@ -34,6 +35,7 @@ def areas(settings: Settings, flower_url: str = FLOWER_URL, role: Role | None = 
         "broker": lambda: examine_broker(settings, broker_user(role)),
         "database": lambda: examine_database(settings, role),
         "installation": lambda: examine_installation(settings),
+        "channels": lambda: examine_channels(settings),
         "running": lambda: examine_running(settings),
         "slack": lambda: examine_slack(settings),
         "jira": lambda: examine_jira(settings),

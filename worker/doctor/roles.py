@@ -15,7 +15,9 @@ Role = Literal["sessions", "syncs", "lookups", "beat", "web", "flower", "metrics
 
 _AREAS: Final[Mapping[Role, frozenset[str]]] = {
     "sessions": frozenset({"settings", "broker", "database", "installation", "running"}),
-    "syncs": frozenset({"settings", "broker", "database", "installation", "running", "slack", "jira"}),
+    "syncs": frozenset(
+        {"settings", "broker", "database", "installation", "channels", "running", "slack", "jira"}
+    ),
     "lookups": frozenset({"settings", "broker", "database", "installation", "running", "jira"}),
     "beat": frozenset({"settings", "broker", "running"}),
     "web": frozenset({"settings", "broker", "database", "installation", "running", "slack"}),

@@ -8,6 +8,7 @@ from typing import Final
 
 import structlog
 
+from threadsync.channel_settings.resolution import defaults_of, resolve
 from threadsync.syncs import Step, SyncState
 from worker.db.syncs.claim import Begun, Claim, Ending, Sender
 from worker.db.syncs.store import SiteTrouble
@@ -52,6 +53,9 @@ class SyncStep:
         self._site = setup.target.site
         self._sendable_until = began
         self._is_probe = False
+        # As of the claim: a setting that changes now is for the next attempt.
+        target = setup.target
+        self._defaults = defaults_of(claim.channel_settings, target.project_key, target.issue_type)
 
     def run(self) -> SyncState | None:
         """Do the step that the sync's state asks for.
@@ -104,7 +108,7 @@ class SyncStep:
 
     def _create(self) -> SyncState | None:
         claim, jira = self._claim, self._setup.jira
-        project = (claim.draft and claim.draft.project_key) or self._setup.target.project_key
+        project = (claim.draft and claim.draft.project_key) or self._default_project()
         if project is None:
             return self._write(Next("blocked", None, "no_project"), "search", None)
         started = self._now()
@@ -119,6 +123,9 @@ class SyncStep:
         if not isinstance(begun, Begun):
             return begun
         return self._end("create", self._send(begun, project), started, begun.number)
+
+    def _default_project(self) -> str | None:
+        return self._defaults.project.value if self._defaults.project else None
 
     def _newest_number(self, project: str) -> int:
         """Return the project's newest number, where key probes begin; one too low only means more to read."""
@@ -140,7 +147,7 @@ class SyncStep:
                 self._claim,
                 site=self._site,
                 project_key=project,
-                default_project_key=target.project_key,
+                defaults=self._defaults,
                 baseline=baseline,
                 at_once=target.at_once,
                 deadline=COMMIT_SECONDS + target.account.timeout,
@@ -161,15 +168,18 @@ class SyncStep:
         return number + questions_of(self._setup.target.account)
 
     def _send(self, begun: Begun, project: str) -> CreateAnswer:
-        target, draft = self._setup.target, begun.draft
+        draft, made = begun.draft, resolve(begun.draft, self._defaults)
         fields = fields_of(
             summary=draft.summary,
             description=draft.description,
-            labels=draft.labels,
+            labels=made.labels,
             marker=self._claim.marker,
             project_key=project,
-            issue_type=draft.issue_type or target.issue_type,
-            deployment=target.account.deployment,
+            issue_type=made.issue_type.value,
+            priority=made.priority.value if made.priority else None,
+            assignee=draft.assignee,
+            others=draft.fields or {},
+            deployment=self._setup.target.account.deployment,
         )
         if self._setup.clock.monotonic() > self._sendable_until:
             return NotSent("too much time passed before it could be sent")
@@ -260,6 +270,7 @@ class SyncStep:
         state = self._setup.store.finish(self._claim, ending)
         if state is not None:
             self._count(ending)
+            self._confirm(state, ending)
         log.info(
             "sync lost" if state is None else "sync moved",
             channel_id=self._claim.channel_id,
@@ -283,6 +294,16 @@ class SyncStep:
         end = "review" if ending.state == "review" else ending.doubt_ends_as
         if end:
             metrics.doubt_ended(end)
+
+    def _confirm(self, state: SyncState, ending: Ending) -> None:
+        """Record that Jira knows the channel's settings with which it made the ticket."""
+        claim, made = self._claim, state.made_with
+        if ending.origin is None or not (claim.channel_settings.unverified and made):
+            return
+        if made.project_from == "channel":
+            self._setup.store.confirm_setting(claim.channel_id, "project_key", made.project_key)
+        if made.issue_type_from == "channel" and made.issue_type:
+            self._setup.store.confirm_setting(claim.channel_id, "issue_type", made.issue_type)
 
     def _give_to_a_person(self, reason: str) -> SyncState | None:
         return self._write(Next("review", None, reason, self._claim.progress), "look", None)

@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import re
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, Protocol
 
 from worker.jira.answers import Deployment
@@ -43,11 +43,17 @@ def fields_of(
     project_key: str,
     issue_type: str,
     deployment: Deployment,
+    priority: str | None = None,
+    assignee: str | None = None,
+    others: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Return the ``fields``: the same for the same arguments, without a description if none was drafted.
 
     Args:
         summary, description: in Slack's notation.
+        issue_type, priority: names, or ids, which are digits alone.
+        assignee: an account id, or the user's name on Data Center.
+        others: values by the id of their field, sent as they are. None of the fields here can be among them.
     """
     whole = one_line(summary) or _NO_SUMMARY
     short = _shortened(whole, LONGEST_SUMMARY)
@@ -55,19 +61,28 @@ def fields_of(
     if short != whole:
         blocks = (_paragraph("The summary was too long for Jira. All of it:"), _paragraph(whole), *blocks)
     fields: dict[str, Any] = {
+        **(others or {}),
         "project": {"key": project_key},
-        "issuetype": {"id": issue_type} if is_id(issue_type) else {"name": issue_type},
+        "issuetype": _named(issue_type),
         "summary": short,
         "labels": _labels(labels, marker),
     }
     if blocks:
         fields["description"] = _adf(blocks) if deployment == "cloud" else _wiki(blocks)
+    if priority:
+        fields["priority"] = _named(priority)
+    if assignee:
+        fields["assignee"] = {"accountId" if deployment == "cloud" else "name": assignee}
     return fields
 
 
-def is_id(issue_type: str) -> bool:
-    """Return True for an id: digits alone. A type whose name is digits must be given by its id."""
-    return issue_type.isascii() and issue_type.isdigit()
+def _named(thing: str) -> dict[str, str]:
+    return {"id": thing} if is_id(thing) else {"name": thing}
+
+
+def is_id(thing: str) -> bool:
+    """Return True for an id: digits alone. What has digits for a name must be given by its id."""
+    return thing.isascii() and thing.isdigit()
 
 
 def _adf(blocks: Sequence[Block]) -> dict[str, Any]:

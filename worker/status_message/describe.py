@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any, Final, assert_never
 
+from threadsync.channel_settings.resolution import describe as describe_made_with
 from threadsync.marker import url_of
 from threadsync.reasons import explain
 from threadsync.syncs import SyncState
@@ -17,7 +18,7 @@ _LASTING: Final = frozenset({"blocked", "failed", "review", "done"})
 
 def describe(sync: SyncState, jira_url: str | None) -> StatusMessage:
     """Write the message. Tickets are links where ``jira_url`` is known."""
-    text = _text(sync, jira_url)
+    text = _text(sync, jira_url) + _made_with(sync)
     blocks: list[dict[str, Any]] = [{"type": "section", "text": {"type": "mrkdwn", "text": text}}]
     if can_be_retried(sync):
         blocks.append({"type": "actions", "elements": [_retry_button(sync)]})
@@ -59,6 +60,17 @@ def _text(sync: SyncState, jira_url: str | None) -> str:
             return _done(sync, jira_url)
         case _:
             assert_never(sync.state)
+
+
+def _made_with(sync: SyncState) -> str:
+    """Say what the ticket was made with, or was to be; of one that a person named nothing is known."""
+    if sync.made_with is None or sync.unreadable or sync.origin == "named":
+        return ""
+    is_over = sync.state == "failed" and sync.reason != "draft_refused"
+    if sync.state not in _LASTING or is_over:
+        return ""
+    verb = "Made" if sync.state == "done" else "Tried"
+    return f" {verb} with {escape(describe_made_with(sync.made_with))}."
 
 
 def _done(sync: SyncState, jira_url: str | None) -> str:

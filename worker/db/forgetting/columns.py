@@ -55,6 +55,8 @@ OF_PEOPLE: Final = (
     Column("syncs", "draft", "draft"),
     Column("syncs", "drafted_by", "actor"),
     Column("syncs", "detail", "detail"),
+    # The name of a type, as a person gave it to the channel.
+    Column("syncs", "made_with", "detail", "'{}'::jsonb"),
     Column("sync_attempts", "detail", "detail"),
     Column("sync_actions", "actor", "name", _FORGOTTEN),
     Column("sync_actions", "acted_by", "actor"),
@@ -69,6 +71,8 @@ OF_PEOPLE: Final = (
     Column("left_tickets", "detail", "detail"),
     Column("channel_context_commands", "applied_by", "actor"),
     Column("channel_aliases", "moved_by", "actor"),
+    Column("channel_acts", "actor", "actor", _NO_ACTOR),
+    Column("channel_acts", "reason", "words"),
     Column("forget_acts", "actor", "name", _FORGOTTEN),
     Column("forget_acts", "acted_by", "actor"),
     Column("forget_acts", "reason", "words", _WORDS_GONE),
@@ -96,6 +100,7 @@ CHANNEL_OF: Final[Mapping[str, LiteralString]] = {
     "channel_context": "channel_id",
     "channel_context_commands": "channel_id",
     "channel_aliases": "channel_id",
+    "channel_acts": "channel_id",
 }
 """Key column of each table whose rows belong to a channel."""
 
@@ -116,6 +121,7 @@ OF_NOBODY: Final[Mapping[str, Mapping[str, str]]] = {
     "channel_context": {"channel_id": _ID},
     "channel_context_commands": {"channel_id": _ID},
     "channel_aliases": {"channel_id": _ID, "home_id": _ID, "newest_id": _ID, "moved_to": _ID},
+    "channel_acts": {"channel_id": _ID, "settings": "names of settings", **_SIGNED},
     "redeliveries": {"opened_by": "a random id of a process"},
     "dead_letters": {"state": _CODE, "settled_via": _CODE, "settled_login": _SIGNED["login"]},
     "jira_sites": {"site": _JIRA, "trouble": _CODE},

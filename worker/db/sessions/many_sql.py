@@ -2,7 +2,8 @@
 
 Its parameters are arrays with a value for each command. The shape is the twin's, row by row:
 
-    given      the input, numbered, in the order of its threads: rows are locked in this order
+    given      the input, numbered, in the order of its threads: rows are locked in this order; and whether
+               the command is refused, as the channel's `who` does not let this person act
     seen       each thread's session as it is, read by its key; `is_settled` if the command changes nothing
     updated    the write, for those that are left, and what the row was at that moment
                the results, each with the number of its command; no row: there is no session
@@ -19,7 +20,7 @@ from __future__ import annotations
 
 from typing import Final, LiteralString
 
-from worker.db.session_parts import HOME, SESSION, SESSION_COLUMNS
+from worker.db.session_parts import HOME, IS_REFUSED, SESSION, SESSION_COLUMNS, UNTOUCHED
 from worker.db.sessions.parts import (
     ASKED,
     ASKED_FOR,
@@ -77,7 +78,7 @@ def _given(*fields: LiteralString) -> LiteralString:
     return f"""given AS MATERIALIZED (
     SELECT *, row_number() OVER (
         PARTITION BY given_home COLLATE "C", given_thread_ts COLLATE "C" ORDER BY given_number
-    ) AS given_turn
+    ) AS given_turn, {_many(IS_REFUSED)} AS given_is_refused
     FROM (
         SELECT *, {home} AS given_home
         FROM unnest({arrays}) WITH ORDINALITY AS input ({columns}, given_number)
@@ -95,7 +96,7 @@ def _seen(is_settled: LiteralString, *more: LiteralString) -> LiteralString:
         SELECT {columns}, {_many(is_settled)} AS is_settled
         FROM thread_sessions WHERE {_THREAD} LIMIT 1
     ) AS session ON true
-    WHERE given_turn = 1
+    WHERE given_turn = 1 AND NOT given_is_refused
 )"""
 
 
@@ -120,7 +121,21 @@ FROM {_MISSING} CROSS JOIN LATERAL threadsync_tombstone(given_home, given_thread
 def _later(columns: tuple[LiteralString, ...]) -> LiteralString:
     """Return the results of commands that have to wait for another one."""
     return f"""UNION ALL
-SELECT given_number, {", ".join(["NULL"] * (len(columns) + 1))} FROM given WHERE given_turn > 1"""
+SELECT given_number, {", ".join(["NULL"] * (len(columns) + 1))} FROM given
+WHERE given_turn > 1 AND NOT given_is_refused"""
+
+
+def _refused(columns: tuple[LiteralString, ...]) -> LiteralString:
+    """Return the results of commands that were refused: each session as it is."""
+    return f"""UNION ALL
+SELECT given_number, {", ".join(columns)}, 'refused'
+FROM (
+    SELECT given_number, {_many(UNTOUCHED)}
+    FROM given LEFT JOIN LATERAL (
+        SELECT {SESSION} FROM thread_sessions WHERE {_THREAD} LIMIT 1
+    ) AS t ON true
+    WHERE given_is_refused
+) AS refused"""
 
 
 def _opening(columns: tuple[LiteralString, ...]) -> LiteralString:
@@ -142,6 +157,7 @@ SELECT given_number, {answer}, {OUTCOME_OF_FOUND} FROM seen WHERE id IS NOT NULL
 UNION ALL
 SELECT given_number, {answer}, outcome FROM {_MISSING} FULL JOIN inserted ON {_THREAD}
 {_later(columns)}
+{_refused(columns)}
 """
 
 
@@ -165,6 +181,7 @@ SELECT given_number, {", ".join(columns)},
 FROM answer
 {_rest(columns)}
 {_later(columns)}
+{_refused(columns)}
 """
 
 
@@ -189,6 +206,7 @@ SELECT given_number, {", ".join(columns)},
 FROM answer
 {_rest(columns)}
 {_later(columns)}
+{_refused(columns)}
 """
 
 
@@ -223,4 +241,5 @@ UNION ALL
 SELECT given_number, {SESSION}, 'stale' FROM seen WHERE is_settled
 {_rest(SESSION_COLUMNS)}
 {_later(SESSION_COLUMNS)}
+{_refused(SESSION_COLUMNS)}
 """

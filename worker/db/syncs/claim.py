@@ -10,8 +10,18 @@ from uuid import UUID
 
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict
 
+from threadsync.channel_settings.values import ChannelSettings, read_member
 from threadsync.marker import marker_of
-from threadsync.syncs import Draft, Origin, Step, SyncState, SyncStatus, readable
+from threadsync.syncs import (
+    Draft,
+    MadeWith,
+    Origin,
+    Step,
+    SyncState,
+    SyncStatus,
+    readable,
+    readable_made_with,
+)
 from threadsync.types import JiraKey, SlackId, SlackTs
 from worker.db.syncs.progress import FRESH, Progress
 
@@ -28,6 +38,10 @@ class Sender(BaseModel):
     has_reporter: bool = False
 
 
+def _readable_settings(member: Any) -> ChannelSettings:
+    return member if isinstance(member, ChannelSettings) else read_member(member).settings
+
+
 class Claim(BaseModel):
     """A sync that this process has for the moment: all that a step needs to know of it.
 
@@ -38,6 +52,7 @@ class Claim(BaseModel):
     ``session_key`` is the ticket that the session has. ``draft`` is None if it cannot be read.
     ``is_unlinked``: the session's ticket was unlinked since the draft was written. ``unlinked_keys`` and
     ``unlinked_ids`` are of all such tickets; ``unlinked_without_id`` are keys of those whose id is not known.
+    ``channel_settings`` are those of the channel now; ``made_with`` is of the last create.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
@@ -54,6 +69,8 @@ class Claim(BaseModel):
     site: str
     marker: str
     draft: Annotated[Draft | None, BeforeValidator(readable)]
+    channel_settings: Annotated[ChannelSettings, BeforeValidator(_readable_settings)]
+    made_with: Annotated[MadeWith | None, BeforeValidator(readable_made_with)] = None
     unfinished_claims: int
     progress: Progress
     jira_key: JiraKey | None

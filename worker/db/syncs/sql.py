@@ -20,7 +20,7 @@ _STATE: Final = """
     (SELECT count(*) FROM sync_attempts a
      WHERE a.session_id = s.session_id AND a.step = 'create') AS attempts,
     s.next_attempt_at, coalesce(t.jira_key, s.jira_key) AS jira_key, s.origin, s.duplicates, s.requested_at,
-    s.updated_at"""
+    s.updated_at, s.made_with"""
 # A new attempt of the sync that a statement has moved.
 _NOTE: Final = f"""INSERT INTO sync_attempts
         (session_id, number, step, fence, started_at, finished_at, outcome, http_status, trace_id, reason,
@@ -103,7 +103,9 @@ WITH claimed AS (
     FROM sync_attempts d
     WHERE d.session_id = %(session_id)s AND d.step = 'create' AND (d.outcome IS NULL OR d.outcome = 'unknown')
 )
-SELECT c.session_id, t.channel_id, t.thread_ts,
+SELECT c.session_id, t.channel_id, t.thread_ts, c.made_with,
+       (SELECT x.context_data -> 'threadsync' FROM channel_context x WHERE x.channel_id = t.channel_id)
+           AS channel_settings,
        (SELECT a.newest_id FROM channel_aliases a WHERE a.channel_id = t.channel_id) AS newest_channel_id,
        t.jira_key AS session_key, c.fence, {NOW} AS now, c.state, c.reason,
        c.site, c.marker, c.draft,
@@ -140,6 +142,15 @@ WITH session AS (
 ), begun AS (
     UPDATE syncs s
     SET state = 'inflight', reason = NULL, detail = NULL, project_key = %(project_key)s,
+        -- A type of the draft's is a word of a person's, and stays there.
+        made_with = jsonb_strip_nulls(jsonb_build_object(
+            'project_key', %(project_key)s::text,
+            'project_from', CASE WHEN s.draft ->> 'project_key' IS NULL THEN %(project_from)s::text
+                                 ELSE 'draft' END,
+            'issue_type', CASE WHEN s.draft ->> 'issue_type' IS NULL THEN %(issue_type)s::text END,
+            'issue_type_from', CASE WHEN s.draft ->> 'issue_type' IS NULL THEN %(issue_type_from)s::text
+                                    ELSE 'draft' END
+        )),
         lease_until = {NOW} + make_interval(secs => %(lease)s),
         next_attempt_at = {NOW} + make_interval(secs => %(lease)s),
         turn_until = {NOW} + make_interval(secs => %(turn)s),
@@ -307,4 +318,14 @@ UPDATE syncs s SET queued_until = {NOW} + make_interval(secs => %(for_seconds)s)
 -- An array, because Postgres takes a join of unknown size for a large one, and would read the whole table.
 WHERE s.session_id = ANY (ARRAY(SELECT session_id FROM due))
 RETURNING s.session_id
+"""
+
+# Jira has made a ticket with the value of a channel's setting: it is not unverified any more, unless it has
+# another value by now.
+CONFIRM_SETTING: Final[LiteralString] = """
+UPDATE channel_context c
+SET context_data = c.context_data #- ARRAY['threadsync', 'unverified', %(name)s::text]
+WHERE c.channel_id = %(channel_id)s AND c.context_data #>> ARRAY['threadsync', %(name)s::text] = %(value)s
+  AND c.context_data #> ARRAY['threadsync', 'unverified', %(name)s::text] IS NOT NULL
+RETURNING c.channel_id
 """

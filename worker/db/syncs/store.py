@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, LiteralString
+from typing import Any, Literal, LiteralString
 from uuid import UUID
 
 import structlog
 from pydantic import ValidationError
 
 from threadsync.actors import AnyActor, as_json
+from threadsync.channel_settings.resolution import Defaults
+from threadsync.channel_settings.values import SettingName
 from threadsync.syncs import (
     UNREADABLE,
     Attempt,
@@ -31,6 +33,9 @@ from worker.db.syncs.claim import Begun, Claim, Ending, Sender
 from worker.db.unlinked.store import UnlinkedStore
 
 log = structlog.get_logger("threadsync.worker")
+
+
+RetryOutcome = Literal["applied", "unchanged", "refused"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +132,7 @@ class SyncStore(Store):
         *,
         site: str,
         project_key: str,
-        default_project_key: str | None,
+        defaults: Defaults,
         baseline: int,
         at_once: int,
         deadline: float,
@@ -138,15 +143,19 @@ class SyncStore(Store):
         """Commit to a create before it is sent.
 
         None: the claim is lost, ``at_once`` others of the project are in flight, or the draft changed and now
-        names another project. Seconds from now: ``deadline``, after which the sender has given up; ``turn``,
-        for which others wait; ``lease``. ``sender`` is who sends it.
+        names another project. ``defaults`` are for what the draft does not name. Seconds from now:
+        ``deadline``, after which the sender has given up; ``turn``, for which others wait; ``lease``.
+        ``sender`` is who sends it.
         """
         params = {
             **_of(claim),
             **(sender or Sender()).model_dump(),
             "site": site,
             "project_key": project_key,
-            "default_project_key": default_project_key,
+            "default_project_key": defaults.project.value if defaults.project else None,
+            "project_from": defaults.project.source if defaults.project else None,
+            "issue_type": defaults.issue_type.value,
+            "issue_type_from": defaults.issue_type.source,
             "baseline": baseline,
             "at_once": at_once,
             "deadline": deadline,
@@ -163,6 +172,11 @@ class SyncStore(Store):
         """Write the end of a step; return the sync as it is then, or None when the claim is lost."""
         params = {**ending.parameters(), **_of(claim), "detail": kept(ending.detail, self._pool)}
         return self._state(sql.FINISH, params)
+
+    def confirm_setting(self, channel_id: str, name: SettingName, value: str) -> bool:
+        """Record that Jira knows what the channel's setting says; False if nothing doubted it."""
+        params = {"channel_id": channel_id, "name": name, "value": value}
+        return bool(self._rows(sql.CONFIRM_SETTING, params))
 
     def release(self, claim: Claim, delay: float) -> SyncState | None:
         """Release a sync as it was; it is due again after ``delay`` seconds."""
@@ -259,23 +273,25 @@ class SyncStore(Store):
         rows = self._rows(sql.TAKE_DUE, {"most": most, "for_seconds": for_seconds})
         return [row["session_id"] for row in rows]
 
-    def retry(
-        self,
-        session_id: UUID,
-        *,
-        actor: str,
-        reason: str,
-        acted_by: AnyActor | None = None,
-        command_id: UUID | None = None,
-    ) -> bool:
-        """Try a sync again now, and record the decision; False when there is nothing to try, or it is tried.
-
-        False also for a ``command_id`` that was carried out before: the same command came again.
-        """
+    def retry(self, session_id: UUID, *, actor: str, reason: str, acted_by: AnyActor | None = None) -> bool:
+        """Try a sync again now, and record the decision; False when there is nothing to try."""
         params = {"session_id": session_id, **_decision(actor, reason, acted_by)}
-        if command_id is None:
-            return bool(self._rows(decision_sql.RETRY, params))
-        return bool(self._rows(decision_sql.RETRY_ONCE, {**params, "command_id": command_id}))
+        return bool(self._rows(decision_sql.RETRY, params))
+
+    def retry_once(
+        self, session_id: UUID, *, actor: str, reason: str, acted_by: AnyActor | None, command_id: UUID
+    ) -> RetryOutcome:
+        """Try a sync again for a command, and record it: ``applied | unchanged | refused``.
+
+        ``unchanged``: there is nothing to try, it is tried, or the same command came before. ``refused``:
+        this person may not act in the channel.
+        """
+        acting = acted_by.model_dump_json(exclude_none=True) if acted_by else None
+        params = {"acting": acting, "command_id": command_id, **_decision(actor, reason, acted_by)}
+        rows = self._rows(decision_sql.RETRY_ONCE, {"session_id": session_id, **params})
+        if not rows:
+            return "unchanged"
+        return "refused" if rows[0]["is_refused"] else "applied"
 
     def retry_all_blocked(self, *, actor: str, reason: str, acted_by: AnyActor | None = None) -> list[UUID]:
         """Retry all blocked syncs; return their sessions."""

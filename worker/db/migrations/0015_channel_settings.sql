@@ -1,0 +1,55 @@
+-- Settings of channels: what a ticket was made with and where that came from, and the trail of who set what. The settings
+-- themselves are the member `threadsync` of channel_context.
+
+-- Of the last create: {"project_key", "project_from", "issue_type", "issue_type_from"}; from is draft, channel or settings.
+ALTER TABLE syncs ADD COLUMN made_with jsonb;
+
+-- Each act on a channel's settings, of whichever way in: names of the settings, none if all were reset, and no values.
+CREATE TABLE channel_acts (
+    id         uuid        NOT NULL DEFAULT uuidv7(),
+    at         timestamptz NOT NULL DEFAULT now(),
+    channel_id text        NOT NULL,
+    command_id uuid        NOT NULL,
+    settings   text[]      NOT NULL,
+    -- As threadsync.actors has it; null of a command that names none.
+    actor      jsonb,
+    reason     text,
+    -- The login of the database, and the way in: threadsync_sign.
+    via        text,
+    login      text,
+    CONSTRAINT channel_acts_pkey PRIMARY KEY (id),
+    CONSTRAINT channel_acts_channel_id_check CHECK (channel_id ~ '^[A-Za-z0-9][A-Za-z0-9_.:-]{0,63}$')
+);
+CREATE INDEX channel_acts_at_idx ON channel_acts (at, id);
+CREATE INDEX channel_acts_channel_idx ON channel_acts (channel_id, id);
+CREATE TRIGGER channel_acts_sign BEFORE INSERT ON channel_acts
+    FOR EACH ROW EXECUTE FUNCTION threadsync_sign('actor', 'via', 'login', 'at');
+
+-- Few channels have settings of their own.
+CREATE INDEX channel_context_settings_idx ON channel_context (channel_id) WHERE context_data ? 'threadsync';
+
+-- Whether a channel's setting `who` lets a person of Slack act. What is no such setting, of any other shape, keeps nobody
+-- out, as in threadsync.channel_settings.values; nor is a person kept out who was forgotten meanwhile, and whose message
+-- may be the first request for a ticket.
+CREATE FUNCTION threadsync_may_act(who jsonb, actor jsonb) RETURNS boolean
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
+BEGIN
+    IF actor ->> 'user_id' IS NULL OR actor ->> 'user_id' = 'forgotten' THEN
+        RETURN true;
+    ELSIF who = '"workspace"' THEN
+        RETURN actor -> 'member' IS DISTINCT FROM 'false';
+    ELSIF jsonb_typeof(who) IS DISTINCT FROM 'array' THEN
+        RETURN true;
+    ELSIF NOT (
+        SELECT count(DISTINCT entry) BETWEEN 1 AND 100 AND bool_and(
+            jsonb_typeof(entry) = 'string' AND entry #>> '{}' ~ '^[A-Za-z0-9][A-Za-z0-9_.:-]{0,63}$'
+        )
+        FROM jsonb_array_elements(who) AS entry
+    ) THEN
+        RETURN true;
+    END IF;
+    RETURN who ? (actor ->> 'user_id') OR CASE WHEN jsonb_typeof(actor -> 'groups') = 'array' THEN
+        EXISTS (SELECT FROM jsonb_array_elements(actor -> 'groups') AS entry WHERE who ? (entry #>> '{}'))
+        ELSE false END;
+END
+$$;
