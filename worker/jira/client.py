@@ -185,6 +185,27 @@ class JiraClient:
         content_of(answer, endpoint_of(path))
         return True
 
+    def send(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        params: Mapping[str, str] | None = None,
+        content: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+        timeout: float | None = None,
+        fresh: bool = False,
+    ) -> HttpResponse:
+        """Send one request; return the response of any status. Raises `CallFailed` without a response.
+
+        Args:
+            content: sent as it is, in place of ``body``, which is sent as JSON.
+            timeout: seconds for this request, in place of the account's.
+        """
+        own = {"content": content, "headers": headers, "timeout": timeout}
+        return self._exchange(method, path, body, params, fresh=fresh, **own)
+
     def close(self) -> None:
         """Close the connections. May be repeated; the next call opens them again."""
         self._http.close()
@@ -247,9 +268,10 @@ class JiraClient:
         params: Mapping[str, str] | None = None,
         *,
         fresh: bool = False,
+        **own: Any,
     ) -> HttpResponse:
         began = perf_counter()
-        answer = self._http.exchange(method, path, body, params=params, fresh=fresh)
+        answer = self._http.exchange(method, path, body, params=params, fresh=fresh, **own)
         became = failure_of(answer) if isinstance(answer, HttpResponse) else answer
         metrics.jira_answered(endpoint_of(path), label_of(became), perf_counter() - began)
         if not isinstance(answer, HttpResponse):
