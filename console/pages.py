@@ -134,6 +134,7 @@ class Pages:
             needs_attention=detail is not None and detail.sync.state in NEEDS_ATTENTION,
             can_give_up=detail is not None and detail.sync.state not in ("inflight", "done"),
             unlinked=SyncStore(self._pool).unlinked.of(session.id),
+            steps=SyncStore(self._pool).steps.of(session.id),
             timeline=timeline(
                 session, ready_at, synced_at, detail, decisions, OverviewStore(self._pool).actors(session.id)
             ),

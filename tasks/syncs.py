@@ -10,6 +10,7 @@ import structlog
 from tasks.announcements import announce_due, announce_soon, ask_slack_again
 from tasks.checked_task import CheckedTask
 from tasks.send_soon import AGAIN_AFTER_SECONDS, note_that_it_came, room, send_soon
+from tasks.ticket_steps import send_due_steps
 from threadsync.actors import name_of
 from threadsync.command import Message
 from threadsync.queues import SYNCS_QUEUE
@@ -93,6 +94,7 @@ def sweep() -> dict[str, int]:
     if setup:
         for session_id, key in store.unlinked.take_due(most=_MOST_UNLINKED, for_seconds=AGAIN_AFTER_SECONDS):
             sent += send_soon(unlinking(session_id, key))
+        sent += send_due_steps()
     unparked += (Breaker(setup).probe() or 0) if setup else 0
     announced = announce_due()
     ask_slack_again()

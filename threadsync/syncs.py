@@ -20,6 +20,7 @@ from pydantic import (
 from threadsync.actors import StoredActor
 from threadsync.draft_fields import DraftFields
 from threadsync.dto import Dto
+from threadsync.ticket_steps import TicketStep
 from threadsync.types import JiraKey, SlackId, SlackTs
 
 SyncStatus = Literal["pending", "inflight", "retry_wait", "unknown", "blocked", "failed", "review", "done"]
@@ -236,6 +237,7 @@ class SyncDetail(Dto):
     attempts: tuple[Attempt, ...]
     actions: tuple[SyncAction, ...]
     unlinked: tuple[UnlinkedTicket, ...] = ()
+    steps: tuple[TicketStep, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -244,6 +246,7 @@ class SyncDetail(Dto):
             "attempts": [attempt.as_json() for attempt in self.attempts],
             "actions": [action.as_json() for action in self.actions],
             "unlinked": [ticket.as_json() for ticket in self.unlinked],
+            "steps": [step.as_json() for step in self.steps],
         }
 
     def summary(self) -> str:

@@ -85,6 +85,7 @@ def configuration(settings: Settings) -> dict[str, Any]:
         "include": [
             "tasks.commands",
             "tasks.syncs",
+            "tasks.ticket_steps",
             "tasks.lookups",
             "tasks.announcements",
             "tasks.maintenance",

@@ -49,7 +49,11 @@ SCOPES: Final = (
     "groups:history",
     "chat:write",
     "commands",
+    "channels:read",
+    "groups:read",
     "users:read",
+    "usergroups:read",
+    "files:read",
 )
 """Scopes of the token, as every successful response lists them. The same as in handlers/manifest.yaml."""
 

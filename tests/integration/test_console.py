@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from html.parser import HTMLParser
 from typing import Any, LiteralString
+from uuid import uuid4
 
 import httpx
 import psycopg
@@ -21,6 +22,7 @@ from console.access import COOKIE
 from tests.support.command_runs import output, run_in
 from tests.support.console_client import PASSWORD, console_on, sign_in, token
 from tests.support.servers import as_owner, ask
+from threadsync.actors import NamedActor
 from threadsync.broker.options import broker_options
 from threadsync.config import Settings
 from threadsync.dead_letters import DeadLetter
@@ -34,6 +36,7 @@ from worker.db.dead_letters.store import DeadLetterStore
 from worker.db.overview.store import OverviewStore
 from worker.db.pool import Pool
 from worker.db.syncs.store import SyncStore
+from worker.db.ticket_steps.store import StepKey
 from worker.observe.line_limit import LineLimit
 from worker.operate import decisions
 from worker.operate.decisions import Signature
@@ -613,3 +616,19 @@ def test_a_thread_a_channel_and_a_person_are_forgotten(
     assert "ocelot" not in trail.lower().replace("u0ocelot", "ocelot")
     assert "forgotten" in ada.get(f"/console{path}").text
     assert press(ada, f"{path}/link", path, key="PROJ-1", reason="why").status_code == 409
+
+
+def test_the_steps_after_a_ticket_are_on_its_page(ada: httpx.Client, pool: Pool) -> None:
+    """The page of a session lists what follows its ticket, with state and Jira's refusal."""
+    session = a_session(pool)
+    actor = NamedActor(name="ann", via="api")
+    SessionStore(pool).link(session.channel_id, session.thread_ts, "PROJ-77", actor, uuid4())
+    steps = SyncStore(pool).steps
+    page = ada.get(f"/console/sessions/{session.id}").text
+    assert "PROJ-77, permalink of the thread: waiting" in page
+    claim = steps.claim(StepKey(session.id, "PROJ-77", "link"), lease=60)
+    assert claim is not None
+    steps.end(claim, "rejected", http_status=400, fields=["object"])
+    page = ada.get(f"/console/sessions/{session.id}").text
+    assert "given up: rejected" in page
+    assert "(Jira: HTTP 400: object)" in page

@@ -21,6 +21,7 @@ from worker.db.sessions import sql as queries
 from worker.db.status_messages import sql as status_queries
 from worker.db.syncs import decision_sql, site_sql
 from worker.db.syncs import sql as sync_queries
+from worker.db.ticket_steps import sql as step_queries
 from worker.db.unlinked import sql as left_queries
 
 # Constants that do not match are parts of these statements.
@@ -34,6 +35,7 @@ STATEMENTS: Final = {
         ("SYNC_", site_sql),
         ("SYNC_", decision_sql),
         ("LEFT_", left_queries),
+        ("STEP_", step_queries),
         ("STATUS_", status_queries),
         ("CHANNEL_", channel_queries),
     )
@@ -96,6 +98,8 @@ INSERT INTO session_acts (command_id, session_id, act, jira_key, outcome, actor)
 SELECT uuidv7(), id, 'unlink', 'PROJ-1', 'applied', '{"user_id": "U1", "team_id": "T1"}' FROM thread_sessions;
 INSERT INTO left_tickets (session_id, jira_key, act_id, next_attempt_at)
 SELECT id, 'PROJ-1', id, NULL FROM thread_sessions;
+INSERT INTO ticket_steps (session_id, jira_id, step, jira_key, next_attempt_at)
+SELECT id, '1', step, 'PROJ-1', NULL FROM thread_sessions, unnest(ARRAY['link', 'plan', 'thread']) AS step;
 INSERT INTO syncs (session_id, draft, drafted_at, state, site, project_key, marker, jira_key, origin, done_at,
                    next_attempt_at, announce_at, reason, parked)
 SELECT id, '{"summary": "x"}', 1, CASE WHEN status = 'synced' THEN 'done' ELSE 'blocked' END, 'jira-1',

@@ -497,6 +497,12 @@ MISTAKES: dict[str, tuple[Plant, str, str, str]] = {
         "error",
         "add app_mentions:read, channels:history, groups:history",
     ),
+    "slack: optional scopes": (
+        lambda ward: setattr(ward.slack, "scopes", NEEDED_SCOPES),
+        "slack: optional scopes",
+        "warning",
+        "add files:read, users:read",
+    ),
     "slack: no secret": (
         unset_env("SLACK_SIGNING_SECRET"),
         "slack: signing secret",

@@ -236,6 +236,7 @@ def test_missing_packages_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
         ),
         ("https://slack.com/api/chat.postMessage", "https://slack.com/api/chat.postMessage"),
         ("https://hooks.slack.com/commands/T1/2/secret", "https://hooks.slack.com"),
+        ("https://files.slack.com/files-pri/T1-F1/secret.pdf", "https://files.slack.com"),
         ("/slack/events?secret", "/slack/events"),
         ("/elsewhere/secret", ""),
     ],

@@ -51,8 +51,8 @@ _ASKED: Final = (
 )
 _ALL: Final = (
     "thread_sessions, channel_context, channel_context_commands, channel_aliases, forgotten_channels, "
-    "forgotten_people, forget_acts, session_acts, channel_acts, left_tickets, syncs, sync_attempts, "
-    "status_messages"
+    "forgotten_people, forget_acts, session_acts, channel_acts, left_tickets, ticket_steps, syncs, "
+    "sync_attempts, status_messages"
 )
 
 

@@ -47,6 +47,7 @@ ALL_COMMANDS: Final[tuple[type[Command[Any]], ...]] = (*COMMANDS, LinkLookup, Sy
 OUR_OWN: Final = {
     "syncs.sweep",
     "syncs.leave",
+    "syncs.follow",
     "syncs.announce",
     "maintenance.canary",
     "maintenance.sample",

@@ -14,6 +14,7 @@ from worker.cli.signature import Actor, Reason, signed
 if TYPE_CHECKING:
     from threadsync.sessions import ThreadSession
     from threadsync.syncs import SyncAction, SyncDetail, SyncState
+    from threadsync.ticket_steps import TicketStep
     from worker.db.pool import Pool
 
 app = typer.Typer(help="Syncs: how sessions get their tickets.", no_args_is_help=True)
@@ -218,9 +219,24 @@ def _print_sync(detail: SyncDetail, *, with_draft: bool) -> None:
         typer.echo()
         rows = [(gone.left_at, gone.jira_key, gone.state, gone.detail) for gone in detail.unlinked]
         print_table(("Unlinked", "Ticket", "State", "Jira says"), rows)
+    print_steps(detail.steps)
     if detail.actions:
         typer.echo()
         print_table(("When", "Decision", "Actor", "Reason"), map(action_row, detail.actions))
+
+
+def print_steps(steps: Sequence[TicketStep]) -> None:
+    """Print what follows the session's tickets, if anything does."""
+    from worker.cli.output import marked, print_table
+
+    if steps:
+        typer.echo()
+        columns = ("Ticket", "Step", "State", "Next attempt", "Jira says")
+        rows = [
+            (step.jira_key, marked(step.name, step), step.state, step.next_attempt_at, step.said)
+            for step in steps
+        ]
+        print_table(columns, rows)
 
 
 def action_row(action: SyncAction) -> tuple[object, ...]:

@@ -195,6 +195,27 @@ class JiraClient:
         """Return the scopes of an OAuth login, where its token server says them; else none."""
         return self._connection.granted_scopes()
 
+    def send(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        params: Mapping[str, str] | None = None,
+        content: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+        timeout: float | None = None,
+        fresh: bool = False,
+    ) -> HttpResponse:
+        """Send one request; return the response of any status. Raises `CallFailed` without a response.
+
+        Args:
+            content: sent as it is, in place of ``body``, which is sent as JSON.
+            timeout: seconds for this request, in place of the account's.
+        """
+        own = {"content": content, "headers": headers, "timeout": timeout}
+        return self._exchange(method, path, body, params, fresh=fresh, **own)
+
     def close(self) -> None:
         """Close the connections. May be repeated; the next call opens them again."""
         self._connection.close()
@@ -257,12 +278,13 @@ class JiraClient:
         params: Mapping[str, str] | None = None,
         *,
         fresh: bool = False,
+        **own: Any,
     ) -> HttpResponse:
         access = self._connection.access(is_committed=fresh)
         if access is None:
             raise CallFailed(NO_LOGIN, endpoint_of(path))
         began = perf_counter()
-        answer = self._connection.send(access, method, path, body, params, fresh=fresh)
+        answer = self._connection.send(access, method, path, body, params, fresh=fresh, **own)
         became = failure_of(answer) if isinstance(answer, HttpResponse) else answer
         metrics.jira_answered(endpoint_of(path), label_of(became), perf_counter() - began)
         if isinstance(became, AuthProblem):

@@ -61,11 +61,28 @@ class JiraConnection:
         params: Mapping[str, str] | None = None,
         *,
         fresh: bool,
+        content: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+        timeout: float | None = None,
     ) -> HttpResponse | NotSent | Unknown:
-        """Send one request, once; ``path`` is what follows the API's version."""
+        """Send one request, once.
+
+        Args:
+            path: what follows the API's version.
+            content: sent as it is, in place of ``body``, which is sent as JSON.
+            timeout: seconds for this request, in place of the account's.
+        """
         http = self._at(access.address)
-        headers = {"Authorization": access.authorization}
-        return http.exchange(method, path, body, params=params, headers=headers, fresh=fresh)
+        return http.exchange(
+            method,
+            path,
+            body,
+            params=params,
+            content=content,
+            headers={**(headers or {}), "Authorization": access.authorization},
+            timeout=timeout,
+            fresh=fresh,
+        )
 
     def refused(self, problem: AuthProblem, access: Access) -> AuthProblem:
         """Drop a token that Jira refused, and say so, unless it lacks a scope: no other token mends that."""

@@ -10,11 +10,11 @@ from threadsync.command import Command
 from threadsync.dead_letters import DeadLetter
 from threadsync.errors import EnqueueFailed, InvalidCommand
 from threadsync.lookup_commands import LinkLookup
-from threadsync.sync_commands import Leave, RetrySync, Sync
+from threadsync.sync_commands import Follow, Leave, RetrySync, Sync
 from worker.db.sessions.statements import COMMANDS
 from worker.durable.redaction import shown
 
-_COMMANDS: Final[tuple[type[Command[Any]], ...]] = (*COMMANDS, Sync, Leave, RetrySync, LinkLookup)
+_COMMANDS: Final[tuple[type[Command[Any]], ...]] = (*COMMANDS, Sync, Leave, Follow, RetrySync, LinkLookup)
 _BY_TASK: Final = {command.name: command for command in _COMMANDS}
 """Commands by the name of their task; arguments of other tasks are not shown."""
 

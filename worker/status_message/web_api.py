@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import httpx
+
 from worker.http_once import HttpOnce, HttpResponse, Unknown
 from worker.status_message.answers import MOST_BYTES, Answer, read
 
@@ -15,15 +17,23 @@ class WebApi:
     Args:
         api_url: such as ``https://slack.com/api/``.
         timeout: of a whole call, in seconds.
+        transport: for tests, in place of sockets.
     """
 
-    def __init__(self, token: str, api_url: str, timeout: float = 10.0) -> None:
+    def __init__(
+        self,
+        token: str,
+        api_url: str,
+        timeout: float = 10.0,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
         self._http = HttpOnce(
             "Slack",
             f"{api_url.strip().rstrip('/')}/",
             {"Authorization": f"Bearer {token}"},
             timeout=timeout,
             most_bytes=MOST_BYTES,
+            transport=transport,
         )
 
     def call(self, method: str, **arguments: Any) -> Answer:

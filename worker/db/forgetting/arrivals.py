@@ -38,7 +38,7 @@ PLACES: Final = frozenset(
         *("channel_id", "new_channel_id", "thread_ts", "session_id", "command_id", "task_id", "team_id"),
         *("jira_key", "jira_id", "project_key", "issue_type", "status", "outcome", "via", "cursor", "queue"),
         *("drafted_at", "unlinked_at", "since", "limit", "maybe_said", "type", "action_id", "value"),
-        *("groups", "member"),
+        *("groups", "member", "step", "file_id"),
     }
 )
 """Arguments that hold no text of a person."""

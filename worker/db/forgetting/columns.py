@@ -145,6 +145,11 @@ OF_NOBODY: Final[Mapping[str, Mapping[str, str]]] = {
         **_SIGNED,
     },
     "left_tickets": {"jira_key": _JIRA, "jira_id": _JIRA, "site": _JIRA, "given_up": _CODE},
+    "ticket_steps": {
+        **dict.fromkeys(("step", "include", "given_up"), _CODE),
+        **dict.fromkeys(("jira_id", "jira_key", "site", "fields"), _JIRA),
+        "file_id": "Slack's id of a file",
+    },
     "status_messages": {
         **dict.fromkeys(("message_ts", "trouble", "replaced_ts"), _SLACK),
         "shown": "a hash of a message of ours, which holds states and keys",

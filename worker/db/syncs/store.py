@@ -30,6 +30,7 @@ from worker.db.forgetting.arrivals import kept
 from worker.db.store import Store
 from worker.db.syncs import decision_sql, site_sql, sql
 from worker.db.syncs.claim import Begun, Claim, Ending, Sender
+from worker.db.ticket_steps.store import TicketStepStore
 from worker.db.unlinked.store import UnlinkedStore
 
 log = structlog.get_logger("threadsync.worker")
@@ -60,6 +61,11 @@ class SyncStore(Store):
         """The store of unlinked tickets."""
         return UnlinkedStore(self._pool, self._clock)
 
+    @property
+    def steps(self) -> TicketStepStore:
+        """The store of the steps that follow tickets."""
+        return TicketStepStore(self._pool, self._clock)
+
     def get(self, session_id: UUID) -> SyncDetail | None:
         """Read a sync with its attempts and decisions, or None."""
         rows = self._rows(sql.GET_SYNC, {"session_id": session_id})
@@ -76,6 +82,7 @@ class SyncStore(Store):
             attempts=tuple(map(Attempt.of_row, attempts)),
             actions=self.actions(session_id),
             unlinked=self.unlinked.of(session_id),
+            steps=self.steps.of(session_id),
         )
 
     def get_state(self, session_id: UUID) -> SyncState | None:
