@@ -11,6 +11,8 @@ from handlers.background import Background
 from handlers.bolt import create_bolt_app
 from handlers.bot_identity import BotIdentity
 from handlers.follow_ups import FollowUps
+from handlers.form.flow import FormFlow
+from handlers.form.lookups import Lookups
 from handlers.gate import Gate
 from handlers.listeners import Listeners
 from handlers.members import Members
@@ -36,7 +38,8 @@ class SlackSide:
         follow_ups = FollowUps(self.slack, self.background, client, makes_tickets=bool(settings.jira_url))
         self.gate = Gate(self._identity, follow_ups)
         members = Members(self.slack, self._identity, settings.who_may_act)
-        listeners = Listeners(client, follow_ups, members, settings.jira_url)
+        form = FormFlow(self.slack, Lookups(client, self.background), self._identity)
+        listeners = Listeners(client, follow_ups, members, form, settings.jira_url)
         self.bolt = create_bolt_app(self.slack, self._identity, self.gate, listeners)
 
     async def __aenter__(self) -> Self:

@@ -24,9 +24,11 @@ SCOPES_OF_CALLS = {
     "chat_update": {"chat:write"},
     "conversations_replies": {"channels:history", "groups:history"},
     "views_open": set[str](),
+    "views_update": set[str](),
 }
 # Calls that are made only where their scope was granted.
-OPTIONAL_CALLS = {"bots_info": {"users:read"}, "users_info": {"users:read"}}
+# The worker asks for a person's e-mail address, by which Jira knows the person.
+OPTIONAL_CALLS = {"bots_info": {"users:read"}, "users_info": {"users:read", "users:read.email"}}
 # Slack sends the event for the channels that one of these scopes shows.
 OPTIONAL_EVENTS = {"channel_id_changed": {"channels:read", "groups:read"}}
 SCOPES_OF_EVENTS = {

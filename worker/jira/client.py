@@ -76,7 +76,7 @@ class JiraClient:
         body = {"fields": fields, "properties": [{"key": parsing.PROPERTY, "value": value}]}
         began = perf_counter()
         answer = self._http.exchange("POST", "/issue", body, fresh=True)
-        became = creation_of(answer) if isinstance(answer, HttpResponse) else answer
+        became = creation_of(answer, fields) if isinstance(answer, HttpResponse) else answer
         metrics.jira_answered("create", label_of(became), perf_counter() - began)
         return became
 
@@ -184,6 +184,10 @@ class JiraClient:
             return False
         content_of(answer, endpoint_of(path))
         return True
+
+    def ask(self, path: str, params: Mapping[str, str] | None = None) -> HttpResponse:
+        """Read ``path`` below the API's base, once; the response may be of any status."""
+        return self._exchange("GET", path, params=params)
 
     def close(self) -> None:
         """Close the connections. May be repeated; the next call opens them again."""

@@ -26,7 +26,8 @@ _CONSOLE: Final = _DATABASE | {"THREADSYNC_CONSOLE_PASSWORD"}
 SECRETS: Final[Mapping[Process, frozenset[str]]] = {
     "sessions": _DATABASE | _BROKER | _RESULTS,
     "syncs": _DATABASE | _BROKER | _RESULTS | {"SLACK_BOT_TOKEN", "JIRA_API_TOKEN"},
-    "lookups": _DATABASE | _BROKER | _RESULTS | {"JIRA_API_TOKEN"},
+    # Slack tells the e-mail address by which Jira knows a person.
+    "lookups": _DATABASE | _BROKER | _RESULTS | {"SLACK_BOT_TOKEN", "JIRA_API_TOKEN"},
     "beat": _BROKER,
     "web": _BROKER | _RESULTS | {"SLACK_SIGNING_SECRET", "SLACK_BOT_TOKEN"} | _CONSOLE,
     "socket-mode": _BROKER | _RESULTS | {"SLACK_APP_TOKEN", "SLACK_BOT_TOKEN"},
