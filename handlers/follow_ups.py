@@ -107,9 +107,17 @@ class FollowUps:
         """Tell the user sentences once they are there."""
         self._begin(self._follow_text(later, url), "follow-up of a user", url, user)
 
-    def open_form(self, trigger_id: str, view: dict[str, Any], url: str, user: str = "") -> None:
-        """Open a form for the user, or say that it could not be opened."""
-        self._begin(self._open_form(trigger_id, view, url), "form", url, user)
+    def open_form(self, opening: Callable[[], Awaitable[bool]], url: str, user: str = "") -> None:
+        """Open a form for the user, or say that it could not be opened.
+
+        Args:
+            opening: opens the form; False if Slack does not open it.
+        """
+        self._begin(self._open_form(opening, url), "form", url, user)
+
+    def change_form(self, change: Coroutine[Any, Any, None], user: str = "") -> None:
+        """Make an open form anew; without a place for that it stays as it is."""
+        self._background.start(change, "form", "clicks", user)
 
     def tell(self, url: str, text: str, user: str = "") -> None:
         """Tell the user a sentence that needs no result."""
@@ -189,8 +197,8 @@ class FollowUps:
         else:
             await self._respond(url, replies.describe_lookup(known))
 
-    async def _open_form(self, trigger_id: str, view: dict[str, Any], url: str) -> None:
-        if not await self._slack.open_view(trigger_id, view):
+    async def _open_form(self, opening: Callable[[], Awaitable[bool]], url: str) -> None:
+        if not await opening():
             await self._respond(url, replies.FORM_NOT_OPENED)
 
     async def _reply_if_created(self, handle: Handle, session: SessionResult) -> None:

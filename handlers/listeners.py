@@ -14,6 +14,8 @@ from handlers import replies
 from handlers.channel_config import ChannelConfig
 from handlers.event_ids import EventIds
 from handlers.follow_ups import FollowUps
+from handlers.form.flow import FormFlow
+from handlers.form.submission import change_in, submission_in
 from handlers.mapping import (
     CREATE_BUTTON,
     OPEN_SHORTCUT,
@@ -30,12 +32,13 @@ from handlers.members import MayNotAct, Members
 from handlers.payload import object_in
 from handlers.ticket_command import SLASH_COMMAND
 from handlers.ticket_form import (
+    ISSUE_TYPE,
+    PROJECT,
     SUMMARY,
     TICKET_FORM,
-    command_for_submission,
-    faults_in,
+    about_click,
+    about_fix,
     response_url_of,
-    ticket_form,
 )
 from handlers.ticket_reply import reply_to_ticket_command
 from threadsync import AsyncSessionClient
@@ -45,7 +48,7 @@ from threadsync.commands import GetOrCreate
 from threadsync.errors import InvalidCommand, ThreadsyncError
 from threadsync.handles import AsyncHandle
 from threadsync.sessions import SessionResult
-from worker.text.slack_names import RETRY_BUTTON
+from worker.text.slack_names import FIX_BUTTON, RETRY_BUTTON
 
 log = structlog.get_logger(__name__)
 
@@ -73,6 +76,7 @@ class Listeners:
         client: AsyncSessionClient,
         follow_ups: FollowUps,
         members: Members,
+        form: FormFlow,
         jira_url: str | None = None,
         config: ChannelConfig | None = None,
     ) -> None:
@@ -80,6 +84,7 @@ class Listeners:
         self._client = client
         self._follow_ups = follow_ups
         self._members = members
+        self._form = form
         self._event_ids = EventIds()
         self._jira_url = jira_url
 
@@ -93,6 +98,9 @@ class Listeners:
         app.action({"type": "block_actions", "action_id": READY_BUTTON})(self.on_button)
         app.action({"type": "block_actions", "action_id": CREATE_BUTTON})(self.on_create_button)
         app.action({"type": "block_actions", "action_id": RETRY_BUTTON})(self.on_retry_button)
+        app.action({"type": "block_actions", "action_id": FIX_BUTTON})(self.on_fix_button)
+        app.action({"type": "block_actions", "action_id": PROJECT})(self.on_form_change)
+        app.action({"type": "block_actions", "action_id": ISSUE_TYPE})(self.on_form_change)
         app.view({"type": "view_submission", "callback_id": TICKET_FORM})(self.on_form)
 
     async def on_event(self, body: Body, request: AsyncBoltRequest) -> None:
@@ -171,11 +179,39 @@ class Listeners:
         if not await self._may_act(body, url):
             return
         try:
-            view = ticket_form(body)
+            about = about_click(body)
         except ThreadsyncError as exc:
             self._tell(url, exc, _user_of(body))
         else:
-            self._follow_ups.open_form(str(body.get("trigger_id") or ""), view, url, _user_of(body))
+            self._follow_ups.open_form(partial(self._form.open, _trigger(body), about), url, _user_of(body))
+
+    async def on_fix_button(self, ack: AsyncAck, body: Body) -> None:
+        """Handle a status message's fix button: open the form, with the draft for the person who wrote it."""
+        await ack()
+        url = _response_url(body)
+        try:
+            actor = await self._members.actor_of(body)
+            about = about_fix(body)
+        except MayNotAct:
+            self._refuse(body, url)
+        except ThreadsyncError as exc:
+            self._tell(url, exc, _user_of(body))
+        else:
+            opening = partial(self._form.fix, _trigger(body), about, actor)
+            self._follow_ups.open_form(opening, url, _user_of(body))
+
+    async def on_form_change(self, ack: AsyncAck, body: Body) -> None:
+        """Handle another project or issue type in an open form: make the fields below anew."""
+        await ack()
+        change = change_in(body)
+        if change is None:
+            return
+        try:
+            await self._members.actor_of(body)
+        except MayNotAct:
+            # The form itself was opened by one who may; submitting it says so.
+            return
+        self._follow_ups.change_form(self._form.change(change), _user_of(body))
 
     async def on_form(self, ack: AsyncAck, body: Body, request: AsyncBoltRequest) -> None:
         """Handle the submitted form: request the ticket, or keep the form open with its faults."""
@@ -205,11 +241,13 @@ class Listeners:
         self, body: Body, actor: SlackActor | None, drafted_at: str
     ) -> Mapping[str, str]:
         """Request the ticket; return faults as sentences, by input."""
-        if faults := faults_in(body):
-            log.info("form not taken", inputs=sorted(faults))
-            return faults
+        submission = submission_in(body)
+        written = await self._form.check(submission, actor)
+        if written.faults:
+            log.info("form not taken", inputs=len(written.faults))
+            return written.faults
         try:
-            handle = await self._enqueue(by(actor, command_for_submission(body, drafted_at)))
+            handle = await self._enqueue(by(actor, submission.command(written.values, drafted_at)))
         except ThreadsyncError as exc:
             log.warning("command not enqueued", error_type=type(exc).__name__)
             return {SUMMARY: replies.describe_error(exc)}
@@ -285,6 +323,10 @@ def _sent_at(request: AsyncBoltRequest) -> str:
 def _user_of(body: Body) -> str:
     """Return the id of the user; empty if the payload names none."""
     return str(object_in(body, "user").get("id") or body.get("user_id") or "")[:_LONGEST_USER]
+
+
+def _trigger(body: Body) -> str:
+    return str(body.get("trigger_id") or "")
 
 
 def _response_url(body: Body) -> str:

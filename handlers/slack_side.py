@@ -12,6 +12,8 @@ from handlers.bolt import create_bolt_app
 from handlers.bot_identity import BotIdentity
 from handlers.channel_config import ChannelConfig
 from handlers.follow_ups import FollowUps
+from handlers.form.flow import FormFlow
+from handlers.form.lookups import Lookups
 from handlers.gate import Gate
 from handlers.listeners import Listeners
 from handlers.members import Members
@@ -38,7 +40,8 @@ class SlackSide:
         self.gate = Gate(self._identity, follow_ups)
         members = Members(self.slack, self._identity, settings.who_may_act)
         config = ChannelConfig(client, project_key=settings.jira_project_key)
-        listeners = Listeners(client, follow_ups, members, settings.jira_url, config)
+        form = FormFlow(self.slack, Lookups(client, self.background), self._identity)
+        listeners = Listeners(client, follow_ups, members, form, settings.jira_url, config)
         self.bolt = create_bolt_app(self.slack, self._identity, self.gate, listeners)
 
     async def __aenter__(self) -> Self:

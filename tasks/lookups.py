@@ -1,4 +1,4 @@
-"""Tasks on queue ``lookups``: questions to Jira that a person waits for.
+"""Tasks on queue ``lookups``: questions that a person waits for.
 
 A question is acknowledged when it is begun, never asked again, and dropped without a dead letter once its
 asker has stopped waiting. It sends on a command like any other.
@@ -6,24 +6,45 @@ asker has stopped waiting. It sends on a command like any other.
 
 from __future__ import annotations
 
-from typing import Any, Final, NoReturn
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Final, NoReturn
+from uuid import UUID
 
 import structlog
 from celery.exceptions import Ignore
 
 from tasks.checked_task import CheckedTask
+from threadsync.actors import SlackActor
 from threadsync.broker.clocks import SENT_AT, broker_time
 from threadsync.broker.errors import BROKER_ERRORS
+from threadsync.config import get_settings
 from threadsync.errors import EnqueueFailed, as_ours
-from threadsync.lookup_commands import LinkAnswer, LinkLookup
+from threadsync.forms import DraftFound, JiraPerson
+from threadsync.lookup_commands import (
+    AccountLookup,
+    DraftLookup,
+    FormFieldsLookup,
+    IssueTypesLookup,
+    LinkAnswer,
+    LinkLookup,
+    ProjectsLookup,
+)
 from worker.celery import app
+from worker.db.syncs.store import SyncStore
 from worker.durable.retry_policy import History
 from worker.durable.task_result import Answer
+
+if TYPE_CHECKING:
+    from worker.status_message.web_api import WebApi
 
 SOFT_SECONDS: Final = 12
 HARD_SECONDS: Final = 15
 OLDEST_SECONDS: Final = 10.0
 """Age by the broker's clock at which a lookup is dropped: its user was told by then of no result."""
+
+_SLACK_SECONDS: Final = 2.5
+_REFUSALS: Final = frozenset({"draft_refused", "set_up", "not_found"})
+"""Reasons of a sync that stands still because of what Jira said of the ticket's fields."""
 
 log = structlog.get_logger("threadsync.lookups")
 
@@ -98,3 +119,110 @@ def _send(question: LinkLookup, jira_key: str, jira_id: str) -> None:
         )
     except BROKER_ERRORS as exc:
         raise EnqueueFailed(f"the broker did not take the message: {type(exc).__name__}: {exc}") from exc
+
+
+@app.task(name=ProjectsLookup.name, base=QuestionTask, command=ProjectsLookup)
+def projects(*args: Any, **kwargs: Any) -> Answer:
+    """Ask Jira for the projects in which a ticket may be."""
+    from worker.jira.form_lookups import projects
+    from worker.jira.setup import setup_of_this_process
+
+    question = ProjectsLookup.from_message(args, kwargs)
+    return Answer(projects(setup_of_this_process(), question.query))
+
+
+@app.task(name=IssueTypesLookup.name, base=QuestionTask, command=IssueTypesLookup)
+def issue_types(*args: Any, **kwargs: Any) -> Answer:
+    """Ask Jira for a project's issue types."""
+    from worker.jira.form_lookups import issue_types
+    from worker.jira.setup import setup_of_this_process
+
+    question = IssueTypesLookup.from_message(args, kwargs)
+    return Answer(issue_types(setup_of_this_process(), question.project_key))
+
+
+@app.task(name=FormFieldsLookup.name, base=QuestionTask, command=FormFieldsLookup)
+def form_fields(*args: Any, **kwargs: Any) -> Answer:
+    """Ask Jira for the fields of a new ticket."""
+    from worker.jira.form_lookups import form_fields
+    from worker.jira.setup import setup_of_this_process
+
+    question = FormFieldsLookup.from_message(args, kwargs)
+    return Answer(form_fields(setup_of_this_process(), question.project_key, question.issue_type))
+
+
+@app.task(name=AccountLookup.name, base=QuestionTask, command=AccountLookup)
+def account_of(*args: Any, **kwargs: Any) -> Answer:
+    """Ask Slack for a user's e-mail address, and Jira for its account. The address goes no further."""
+    return Answer(_person(AccountLookup.from_message(args, kwargs).user_id))
+
+
+@app.task(name=DraftLookup.name, base=QuestionTask, command=DraftLookup)
+def draft(*args: Any, **kwargs: Any) -> Answer:
+    """Read a draft for the person who wrote it."""
+    return Answer(_draft(DraftLookup.from_message(args, kwargs)))
+
+
+def _person(user_id: str) -> JiraPerson:
+    from worker.jira.answers import CallFailed
+    from worker.jira.form_lookups import forms_of
+    from worker.jira.setup import setup_of_this_process
+    from worker.status_message.answers import Done, Refused
+
+    setup, slack = setup_of_this_process(), _slack()
+    if setup is None or slack is None:
+        return JiraPerson(outcome="not_configured")
+    answer = slack.call("users.info", user=user_id)
+    if not isinstance(answer, Done):
+        # Without the scope, for instance, Slack refuses; that stays so.
+        log.info("person not looked up", reason=getattr(answer, "error", None) or type(answer).__name__)
+        return JiraPerson(outcome="unknown" if isinstance(answer, Refused) else "no_answer")
+    address = _address(answer.body)
+    if address is None:
+        return JiraPerson(outcome="unknown")
+    try:
+        account = forms_of(setup).account_of(address)
+    except CallFailed as exc:
+        log.info("account not looked up", reason=exc.answer.why)
+        return JiraPerson(outcome="no_answer")
+    return JiraPerson(outcome="known" if account else "unknown", account=account)
+
+
+def _address(body: Any) -> str | None:
+    """Return the e-mail address in Slack's answer: https://docs.slack.dev/reference/objects/user-object."""
+    user = body.get("user")
+    profile = user.get("profile") if isinstance(user, dict) else None
+    address = profile.get("email") if isinstance(profile, dict) else None
+    return address if isinstance(address, str) and "@" in address else None
+
+
+@lru_cache(maxsize=1)
+def _slack() -> WebApi | None:
+    """Return a client of Slack, made on first use, so always after a fork; None without a token."""
+    from worker.status_message.web_api import WebApi
+
+    settings = get_settings()
+    if settings.slack_bot_token is None or not settings.is_in_slack:
+        return None
+    token = settings.slack_bot_token.get_secret_value()
+    return WebApi(token, settings.slack_api_url, timeout=_SLACK_SECONDS)
+
+
+def _draft(question: DraftLookup) -> DraftFound:
+    from worker.jira.refusal import by_field
+
+    actor = question.actor
+    if not isinstance(actor, SlackActor):
+        # A name is a claim of anybody's.
+        return DraftFound(outcome="none")
+    found = SyncStore().drafted_by(UUID(str(question.session_id)), actor)
+    if found is None:
+        return DraftFound(outcome="none")
+    return DraftFound(
+        outcome="found",
+        draft=found.draft,
+        drafted_at=found.drafted_at,
+        channel_id=found.channel_id,
+        thread_ts=found.thread_ts,
+        refused=by_field(found.detail) if found.detail and found.reason in _REFUSALS else {},
+    )

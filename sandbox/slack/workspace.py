@@ -202,9 +202,27 @@ class SlackWorkspace:
         view = _from_json(arguments.get("view"))
         if not isinstance(view, dict):
             raise SlackError("invalid_arguments")
-        opened = {**view, "id": f"V{self.new_ts().replace('.', '')}", "team_id": TEAM_ID}
+        opened = {
+            **view,
+            "id": f"V{self.new_ts().replace('.', '')}",
+            "team_id": TEAM_ID,
+            "hash": self.new_ts(),
+        }
         self.views.append(opened)
         return {"view": opened}
+
+    def update_view(self, arguments: Arguments) -> Answer:
+        view, view_id = _from_json(arguments.get("view")), arguments.get("view_id")
+        if not isinstance(view, dict):
+            raise SlackError("invalid_arguments")
+        old = next((item for item in self.views if item["id"] == view_id), None)
+        if old is None:
+            raise SlackError("not_found")
+        if arguments.get("hash") not in (None, "", old["hash"]):
+            raise SlackError("hash_conflict")
+        updated = {**view, "id": old["id"], "team_id": TEAM_ID, "hash": self.new_ts()}
+        self.views[self.views.index(old)] = updated
+        return {"view": updated}
 
     def add_reaction(self, arguments: Arguments) -> Answer:
         old = self._find(self._channel(arguments), str(arguments.get("timestamp", "")))
@@ -280,4 +298,5 @@ _METHODS: Final[Mapping[str, Callable[[SlackWorkspace, Arguments], Answer]]] = {
     "reactions.add": SlackWorkspace.add_reaction,
     "users.info": SlackWorkspace.user_info,
     "views.open": SlackWorkspace.open_view,
+    "views.update": SlackWorkspace.update_view,
 }

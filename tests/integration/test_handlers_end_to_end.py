@@ -16,7 +16,7 @@ from sandbox.slack.requests import TEAM_ID, app_mention, button_click, message, 
 from sandbox.slack.server import SlackSandbox
 from sandbox.slack.workspace import Message
 from tests.support.installation import Installation
-from tests.support.slack_app import SlackApp, eventually, running_app
+from tests.support.slack_app import SlackApp, eventually, form_in, running_app
 from threadsync.sessions import ThreadSession
 
 USER = "U0456"
@@ -219,9 +219,9 @@ async def ask_for_a_ticket(app: SlackApp, slack: SlackSandbox, channel: str, thr
     await app.deliver(app_mention(channel, USER, "hi", ts=thread))
     await eventually(lambda: slack.messages, "the thread has our reply")
     await press(app, slack, slack.messages[0], channel)
-    await eventually(lambda: slack.workspace.views, "the form is open")
+    await eventually(lambda: form_in(slack), "the form is open")
     written = {SUMMARY: "a < b", DESCRIPTION: "since noon"}
-    await app.deliver(view_submission(slack.workspace.views[0], written, USER))
+    await app.deliver(view_submission(form_in(slack), written, USER))
 
 
 async def press(app: SlackApp, slack: SlackSandbox, posted: Message, channel: str) -> None:

@@ -37,7 +37,7 @@ from threadsync.actors import SlackActor
 from threadsync.commands import GetOrCreate, ListByChannel, RequestSync, UpdateStatus
 from threadsync.sync_commands import RetrySync
 from threadsync.syncs import SyncState
-from worker.text.slack_names import RETRY_BUTTON
+from worker.text.slack_names import FIX_BUTTON, RETRY_BUTTON
 
 OTHER = "T0OTHER"
 SESSION = "0198c0de-0000-7000-8000-000000000001"
@@ -101,6 +101,9 @@ def payloads(slack: SlackSandbox) -> dict[str, dict[str, Any]]:
         "create button": click,
         "retry button": button_click(
             RETRY_BUTTON, SESSION, CHANNEL, USER, message_ts="1.1", response_url=url
+        ),
+        "fix button": button_click(
+            FIX_BUTTON, SESSION, CHANNEL, USER, message_ts="1.1", thread_ts=THREAD, response_url=url
         ),
         "form": view_submission(ticket_form(click), {"summary": "It broke", "description": None}, USER),
     }
@@ -182,7 +185,7 @@ async def test_our_own_payloads_are_carried_out_with_their_actor(
     """A payload of our own team and app sends its command with its actor."""
     response = await app.deliver(payloads(slack)[kind])
     assert response.status_code == 200
-    if kind == "create button":
+    if kind in ("create button", "fix button"):
         await eventually(lambda: slack.workspace.views, "the form opens")
         return
     acting = [command for command in client.commands if not isinstance(command, ListByChannel)]

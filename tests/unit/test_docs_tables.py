@@ -19,7 +19,16 @@ from tests.support.documents import ROOT, blocks, read, table
 from threadsync.channels import ChannelContext, ChannelMove, ContextResult
 from threadsync.command import Command
 from threadsync.config import Settings, load_settings
-from threadsync.lookup_commands import LinkAnswer, LinkLookup
+from threadsync.forms import DraftFound, FormFields, IssueTypeList, JiraPerson, ProjectList
+from threadsync.lookup_commands import (
+    AccountLookup,
+    DraftLookup,
+    FormFieldsLookup,
+    IssueTypesLookup,
+    LinkAnswer,
+    LinkLookup,
+    ProjectsLookup,
+)
 from threadsync.reasons import REASONS
 from threadsync.sessions import SessionPage, SessionResult, ThreadSession
 from threadsync.sync_commands import RetrySync, Sync
@@ -43,7 +52,11 @@ from worker.doctor import (
 from worker.jira.decide import LOOK_AFTER_SECONDS
 from worker.operate.rights.broker_users import USERS
 
-ALL_COMMANDS: Final[tuple[type[Command[Any]], ...]] = (*COMMANDS, LinkLookup, Sync, RetrySync)
+ALL_COMMANDS: Final[tuple[type[Command[Any]], ...]] = (
+    *COMMANDS,
+    *(LinkLookup, ProjectsLookup, IssueTypesLookup, FormFieldsLookup, AccountLookup, DraftLookup),
+    *(Sync, RetrySync),
+)
 OUR_OWN: Final = {
     "syncs.sweep",
     "syncs.leave",
@@ -67,6 +80,11 @@ RESULTS: Final[dict[Any, str]] = {
     ChannelMove: "move + outcome",
     SyncState: "sync",
     LinkAnswer: "lookup + outcome",
+    ProjectList: "projects + outcome",
+    IssueTypeList: "issue types + outcome",
+    FormFields: "form + outcome",
+    JiraPerson: "account + outcome",
+    DraftFound: "own draft + outcome",
 }
 
 
@@ -102,7 +120,8 @@ def test_the_table_of_tasks_has_every_command() -> None:
     assert list(rows_of_tasks()) == [command.name for command in ALL_COMMANDS]
     queues = {command.name: command.queue for command in ALL_COMMANDS}
     kinds = {"syncs": "syncs", "jira": "lookups"}
-    assert queues == {name: kinds.get(name.partition(".")[0], "sessions") for name in queues}
+    by_name = {name: kinds.get(name.partition(".")[0], "sessions") for name in queues}
+    assert queues == by_name | {"syncs.draft": "lookups"}
 
 
 def test_every_task_of_the_table_is_registered() -> None:
@@ -162,6 +181,11 @@ def test_a_row_of_the_table_of_tasks(command: type[Command[Any]]) -> None:
         ("draft", Draft),
         ("sync", SyncState),
         ("lookup", LinkAnswer),
+        ("projects", ProjectList),
+        ("issue types", IssueTypeList),
+        ("form", FormFields),
+        ("account", JiraPerson),
+        ("own draft", DraftFound),
     ],
 )
 def test_the_fields_of_results(word: str, model: type[BaseModel]) -> None:

@@ -27,11 +27,13 @@ SCOPES_OF_CALLS = {
     "chat_update": {"chat:write"},
     "conversations_replies": {"channels:history", "groups:history"},
     "views_open": set[str](),
+    "views_update": set[str](),
 }
-# Calls that are made only where their scope was granted.
+# Calls that are made only where their scope was granted. The worker asks for a person's e-mail address, by which
+# Jira knows the person.
 OPTIONAL_CALLS = {
     "bots_info": {"users:read"},
-    "users_info": {"users:read"},
+    "users_info": {"users:read", "users:read.email"},
     "usergroups_list": {"usergroups:read"},
     **{method.replace(".", "_"): set(scopes) for method, scopes in OPTIONAL_METHODS.items()},
 }

@@ -269,6 +269,29 @@ def test_whose_fault_a_refusal_is(messages: list[str], errors: dict[str, str], e
 
 
 @pytest.mark.parametrize(
+    ("errors", "expected"),
+    [
+        ({"customfield_1": "Option id '7' is not valid"}, "draft"),
+        ({"priority": "The priority selected is invalid."}, "draft"),
+        ({"assignee": "User 'x' cannot be assigned issues."}, "draft"),
+        ({"customfield_1": "is invalid", "summary": "is too long"}, "draft"),
+        ({"customfield_1": "cannot be set. It is not on the appropriate screen."}, "set_up"),
+        ({"customfield_2": "Team is required."}, "set_up"),
+        ({"customfield_1": "is invalid", "customfield_2": "Team is required."}, "set_up"),
+        ({"labels": "The label is invalid."}, "set_up"),
+        ({"issuetype": "Specify a valid issue type"}, "place"),
+    ],
+)
+def test_a_fault_of_a_field_that_was_sent_is_the_drafts(errors: dict[str, str], expected: str) -> None:
+    """What Jira says of a field that was sent is for another draft; of one that was not, for an operator."""
+    body = json.dumps({"errorMessages": [], "errors": errors}).encode()
+    sent = ("project", "issuetype", "summary", "labels", "priority", "assignee", "customfield_1")
+    found = creation(400, {}, body, NOW, sent)
+    assert isinstance(found, Rejected)
+    assert found.about == expected
+
+
+@pytest.mark.parametrize(
     ("status", "expected"), [(404, "place"), (405, "place"), (410, "place"), (413, "draft"), (422, "set_up")]
 )
 def test_whose_fault_a_status_is(status: int, expected: str) -> None:

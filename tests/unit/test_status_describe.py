@@ -11,7 +11,7 @@ import pytest
 from threadsync.reasons import REASONS
 from threadsync.syncs import MadeWith, Origin, SyncState, SyncStatus
 from worker.status_message.describe import can_be_retried, describe
-from worker.text.slack_names import RETRY_BUTTON
+from worker.text.slack_names import FIX_BUTTON, RETRY_BUTTON
 from worker.text.slack_text import escape
 
 SESSION_ID = UUID("01936f2e-7f00-7000-8000-000000000001")
@@ -82,9 +82,36 @@ def test_each_state_has_its_words(of: SyncState, text: str, has_button: bool) ->
     assert text in message.text
     assert message.blocks[0]["text"] == {"type": "mrkdwn", "text": message.text}
     buttons = [item for block in message.blocks for item in block.get("elements", ())]
-    assert [(item["action_id"], item["value"]) for item in buttons] == (
+    retries = [item for item in buttons if item["action_id"] != FIX_BUTTON]
+    assert [(item["action_id"], item["value"]) for item in retries] == (
         [(RETRY_BUTTON, str(SESSION_ID))] if has_button else []
     )
+
+
+@pytest.mark.parametrize(
+    ("of", "fixes"),
+    [
+        (sync("failed", "draft_refused"), True),
+        (sync("failed", "draft_expired"), True),
+        (sync("blocked", "set_up"), True),
+        (sync("blocked", "not_found"), True),
+        (sync("blocked", "no_project"), True),
+        (sync("blocked", "not_found", parked=True), False),
+        (sync("blocked", "no_access"), False),
+        (sync("failed", "given_up"), False),
+        (sync("review", "kept_failing"), False),
+        (sync("pending"), False),
+        (done("created"), False),
+    ],
+    ids=lambda value: value.summary() if isinstance(value, SyncState) else "",
+)
+def test_another_draft_is_offered_where_it_may_help(of: SyncState, fixes: bool) -> None:
+    """Where another draft may help, a button opens the form with it, and the text says so."""
+    message = describe(of, JIRA)
+    buttons = [item for block in message.blocks for item in block.get("elements", ())]
+    values = [item["value"] for item in buttons if item["action_id"] == FIX_BUTTON]
+    assert values == ([str(SESSION_ID)] if fixes else [])
+    assert ("_Fix_" in message.text) == fixes
 
 
 @pytest.mark.parametrize("reason", REASONS)

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from datetime import datetime
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -59,12 +59,18 @@ _LONGEST_MESSAGE: Final = 500
 _LONGEST_HEADER: Final = 200
 
 
-def creation(status: int, headers: Mapping[str, str], body: bytes, now: datetime) -> CreateAnswer:
-    """Classify the response to the POST that creates a ticket; the dates of a 429 count from ``now``."""
+def creation(
+    status: int, headers: Mapping[str, str], body: bytes, now: datetime, sent: Collection[str] = ()
+) -> CreateAnswer:
+    """Classify the response to the POST that creates a ticket; the dates of a 429 count from ``now``.
+
+    Args:
+        sent: the fields of the ticket, by which a refusal is told to be about the draft.
+    """
     headers = _lower(headers)
     trace = trace_id(headers)
     if not 200 <= status < 300:
-        found = _failure(status, headers, body, now)
+        found = _failure(status, headers, body, now, sent)
         return found or Unknown(f"Jira answered {status}", status, trace)
     content = json_object(body)
     if content is None:
@@ -112,7 +118,9 @@ def trace_id(headers: Mapping[str, str]) -> str | None:
     return next((value[:_LONGEST_HEADER] for value in found), None)
 
 
-def _failure(status: int, headers: Mapping[str, str], body: bytes, now: datetime) -> Failure | None:
+def _failure(
+    status: int, headers: Mapping[str, str], body: bytes, now: datetime, sent: Collection[str] = ()
+) -> Failure | None:
     """Return the outcome that the status alone makes clear; None where it does not."""
     trace, content = trace_id(headers), json_object(body)
     messages = tuple(_messages(content or {}))[:_MOST_MESSAGES]
@@ -139,7 +147,7 @@ def _failure(status: int, headers: Mapping[str, str], body: bytes, now: datetime
     if status in _OF_AN_EDGE and content is None:
         return NotSent(f"something in front of Jira refused the request ({status})", status, trace)
     if status in _REJECTIONS:
-        return Rejected(status, _REJECTIONS[status], messages, trace, about(status, content or {}))
+        return Rejected(status, _REJECTIONS[status], messages, trace, about(status, content or {}, sent))
     return None
 
 

@@ -82,7 +82,7 @@ class JiraClient:
         body = {"fields": fields, "properties": [{"key": parsing.PROPERTY, "value": value}]}
         began = perf_counter()
         answer = self._connection.send(access, "POST", "/issue", body, fresh=True)
-        became = creation_of(answer) if isinstance(answer, HttpResponse) else answer
+        became = creation_of(answer, fields) if isinstance(answer, HttpResponse) else answer
         metrics.jira_answered("create", label_of(became), perf_counter() - began)
         return self._connection.refused(became, access) if isinstance(became, AuthProblem) else became
 
@@ -215,6 +215,10 @@ class JiraClient:
         """
         own = {"content": content, "headers": headers, "timeout": timeout}
         return self._exchange(method, path, body, params, fresh=fresh, **own)
+
+    def ask(self, path: str, params: Mapping[str, str] | None = None) -> HttpResponse:
+        """Read ``path`` below the API's base, once; the response may be of any status."""
+        return self._exchange("GET", path, params=params)
 
     def close(self) -> None:
         """Close the connections. May be repeated; the next call opens them again."""

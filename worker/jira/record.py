@@ -61,7 +61,8 @@ def detail_of(outcome: Outcome | None) -> str | None:
 
 
 def _words(answer: Rejected | AuthProblem | Throttled | NotSent | Unknown) -> str:
-    return " ".join(getattr(answer, "messages", ())) or answer.why
+    # A line for each, by which worker.jira.refusal finds the field that it is about.
+    return "\n".join(" ".join(text.split()) for text in getattr(answer, "messages", ())) or answer.why
 
 
 def end_of_doubt(outcome: Outcome | None, following: Next) -> str | None:

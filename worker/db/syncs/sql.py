@@ -42,6 +42,14 @@ FROM syncs s JOIN thread_sessions t ON t.id = s.session_id
 WHERE s.session_id = %(session_id)s
 """
 
+# A draft, if this person of Slack wrote it.
+GET_DRAFT: Final[LiteralString] = """
+SELECT s.draft, s.drafted_at, s.reason, s.detail, t.channel_id, t.thread_ts
+FROM syncs s JOIN thread_sessions t ON t.id = s.session_id
+WHERE s.session_id = %(session_id)s AND t.forgotten_at IS NULL
+  AND s.drafted_by ->> 'user_id' = %(user_id)s::text AND s.drafted_by ->> 'team_id' = %(team_id)s::text
+"""
+
 # A page of syncs, newest session first.
 LIST_SYNCS: Final[LiteralString] = f"""
 SELECT {_STATE}

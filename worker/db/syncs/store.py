@@ -11,7 +11,7 @@ from uuid import UUID
 import structlog
 from pydantic import ValidationError
 
-from threadsync.actors import AnyActor, as_json
+from threadsync.actors import AnyActor, SlackActor, as_json
 from threadsync.channel_settings.resolution import Defaults
 from threadsync.channel_settings.values import SettingName
 from threadsync.syncs import (
@@ -53,6 +53,18 @@ class SiteTrouble:
     probed_by: UUID | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class OwnDraft:
+    """A draft as its requester may see it. ``detail`` is Jira's words on it, or other words of its sync."""
+
+    draft: Draft
+    drafted_at: str
+    reason: str | None
+    detail: str | None
+    channel_id: str
+    thread_ts: str
+
+
 class SyncStore(Store):
     """Store of syncs; each method is one transaction."""
 
@@ -83,6 +95,18 @@ class SyncStore(Store):
             actions=self.actions(session_id),
             unlinked=self.unlinked.of(session_id),
             steps=self.steps.of(session_id),
+        )
+
+    def drafted_by(self, session_id: UUID, actor: SlackActor) -> OwnDraft | None:
+        """Read a draft for the person who wrote it; None for others, and for one that cannot be read."""
+        params = {"session_id": session_id, "user_id": actor.user_id, "team_id": actor.team_id}
+        rows = self._rows(sql.GET_DRAFT, params)
+        draft = readable(rows[0]["draft"]) if rows else None
+        if draft is None:
+            return None
+        row = rows[0]
+        return OwnDraft(
+            draft, str(row["drafted_at"]), row["reason"], row["detail"], row["channel_id"], row["thread_ts"]
         )
 
     def get_state(self, session_id: UUID) -> SyncState | None:

@@ -27,7 +27,8 @@ _JIRA: Final = frozenset({"JIRA_API_TOKEN", "JIRA_OAUTH_CLIENT_SECRET"})
 SECRETS: Final[Mapping[Process, frozenset[str]]] = {
     "sessions": _DATABASE | _BROKER | _RESULTS,
     "syncs": _DATABASE | _BROKER | _RESULTS | {"SLACK_BOT_TOKEN"} | _JIRA,
-    "lookups": _DATABASE | _BROKER | _RESULTS | _JIRA,
+    # Slack tells the e-mail address by which Jira knows a person.
+    "lookups": _DATABASE | _BROKER | _RESULTS | {"SLACK_BOT_TOKEN"} | _JIRA,
     "beat": _BROKER,
     "web": _BROKER | _RESULTS | {"SLACK_SIGNING_SECRET", "SLACK_BOT_TOKEN"} | _CONSOLE,
     "socket-mode": _BROKER | _RESULTS | {"SLACK_APP_TOKEN", "SLACK_BOT_TOKEN"},
