@@ -29,8 +29,8 @@ SCOPES_OF_CALLS = {
     "views_open": set[str](),
     "views_update": set[str](),
 }
-# Calls that are made only where their scope was granted. The worker asks for a person's e-mail address, by which
-# Jira knows the person.
+# Calls that are made only where their scope was granted. The worker asks for a person's e-mail address, by
+# which Jira knows the person.
 OPTIONAL_CALLS = {
     "bots_info": {"users:read"},
     "users_info": {"users:read", "users:read.email"},
