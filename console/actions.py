@@ -32,6 +32,7 @@ from worker.observe.line_limit import LineLimit
 from worker.operate import channel_settings, decisions
 from worker.operate.decisions import LONGEST_ACTOR, Signature, signature
 from worker.operate.forgetting.act import forget_channel, forget_thread, forget_user
+from worker.operate.jira_directory import LookedUp
 
 _LARGEST_FORM: Final = 16_384
 _FORM_SECONDS: Final = 10
@@ -159,7 +160,7 @@ class Actions:
                 case "set":
                     # As on the command line: nothing in a form's field is an escape of Slack's.
                     wanted = parse_words([f"{name}={form.get('value', '')}"])
-                    return channel_settings.change(self._pool, channel, wanted, by)[1]
+                    return channel_settings.change(self._pool, channel, wanted, by, LookedUp())[1]
                 case "reset":
                     return channel_settings.reset(self._pool, channel, name, by)[1]
                 case _:

@@ -15,6 +15,7 @@ from handlers.follow_ups import FollowUps
 from handlers.form.flow import FormFlow
 from handlers.form.lookups import Lookups
 from handlers.gate import Gate
+from handlers.jira_directory import LookedUp
 from handlers.listeners import Listeners
 from handlers.members import Members
 from handlers.slack_api import SlackApi
@@ -39,8 +40,9 @@ class SlackSide:
         follow_ups = FollowUps(self.slack, self.background, client, makes_tickets=bool(settings.jira_url))
         self.gate = Gate(self._identity, follow_ups)
         members = Members(self.slack, self._identity, settings.who_may_act)
-        config = ChannelConfig(client, project_key=settings.jira_project_key)
-        form = FormFlow(self.slack, Lookups(client, self.background), self._identity)
+        lookups = Lookups(client, self.background)
+        form = FormFlow(self.slack, lookups, self._identity)
+        config = ChannelConfig(client, LookedUp(lookups), settings.jira_project_key)
         listeners = Listeners(client, follow_ups, members, form, settings.jira_url, config)
         self.bolt = create_bolt_app(self.slack, self._identity, self.gate, listeners)
 

@@ -10,7 +10,7 @@ import asyncio
 import json
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, Final, TypeVar, cast
 
 import structlog
@@ -19,11 +19,18 @@ from pydantic import TypeAdapter
 from handlers.background import Background
 from threadsync import AsyncSessionClient
 from threadsync.actors import SlackActor
+from threadsync.channel_settings.values import NO_SETTINGS, read_settings
 from threadsync.command import Command
 from threadsync.commands import GetContext
 from threadsync.errors import InvalidCommand, ThreadsyncError
-from threadsync.forms import DraftFound, FormFields, JiraPerson, ProjectList
-from threadsync.lookup_commands import AccountLookup, DraftLookup, FormFieldsLookup, ProjectsLookup
+from threadsync.forms import DraftFound, FormFields, IssueTypeList, JiraPerson, ProjectList
+from threadsync.lookup_commands import (
+    AccountLookup,
+    DraftLookup,
+    FormFieldsLookup,
+    IssueTypesLookup,
+    ProjectsLookup,
+)
 from threadsync.syncs import ProjectKey
 
 log = structlog.get_logger(__name__)
@@ -66,6 +73,14 @@ class Lookups:
         """Return the projects to choose from; with ``query`` those with it in key or name."""
         return await self._ask(ProjectsLookup(query=query[:_LONGEST_QUERY] if query else None), within)
 
+    async def issue_types(self, within: float, project_key: str) -> IssueTypeList | None:
+        """Return the issue types that tickets of a project may have."""
+        try:
+            command = IssueTypesLookup(project_key=project_key)
+        except InvalidCommand:
+            return IssueTypeList(outcome="no_such_project", project_key=project_key)
+        return await self._ask(command, within)
+
     async def fields(
         self, within: float, project_key: str | None = None, issue_type: str | None = None
     ) -> FormFields | None:
@@ -102,7 +117,8 @@ class Lookups:
         except (ThreadsyncError, TimeoutError) as exc:
             log.info("channel not looked up", channel_id=channel_id, error_type=type(exc).__name__)
             return None, None
-        return place_in(context.context_data) if context else (None, None)
+        settings = read_settings(context.context_data).settings if context else NO_SETTINGS
+        return settings.project_key, settings.issue_type
 
     async def _ask(self, command: Command[R], within: float) -> R | None:
         key = _key(command)
@@ -163,18 +179,6 @@ def _key(command: Command[Any]) -> str:
 
 def _question_of(answer: FormFields) -> FormFieldsLookup:
     return FormFieldsLookup(project_key=answer.project_key, issue_type=answer.issue_type)
-
-
-def place_in(context: Mapping[str, Any]) -> tuple[str | None, str | None]:
-    """Return project and issue type of a channel's settings; a junk value counts as absent."""
-    settings = context.get("threadsync")
-    if not isinstance(settings, Mapping):
-        return None, None
-    project, kind = settings.get("project_key"), settings.get("issue_type")
-    return (
-        project if isinstance(project, str) and is_project_key(project) else None,
-        kind if isinstance(kind, str) and 0 < len(kind.strip()) <= 255 else None,
-    )
 
 
 def is_project_key(text: str) -> bool:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from handlers.background import Background
-from handlers.form.lookups import KEPT_SECONDS, MOST_KEPT, Lookups, place_in
+from handlers.form.lookups import KEPT_SECONDS, MOST_KEPT, Lookups
 from tests.support.slack_app import CHANNEL, RecordingClient, eventually
 from threadsync.actors import SlackActor
 from threadsync.channels import ChannelContext
@@ -169,23 +169,10 @@ async def test_the_answer_is_there_when_the_process_ends() -> None:
     assert await waiting is None
 
 
-async def test_the_place_of_a_channel() -> None:
-    """A channel's project and issue type are read from its context."""
-    context = ChannelContext(
-        channel_id=CHANNEL,
-        context_data={"threadsync": {"project_key": "OPS", "issue_type": "Bug"}, "other": 1},
-        version=1,
-        updated_at=datetime.now(UTC),
-    )
-    client = RecordingClient(form=lambda command: context)
-    async with lookups_of(client) as lookups:
-        assert await lookups.place(CHANNEL) == ("OPS", "Bug")
-    assert not any(isinstance(question, FormFieldsLookup) for question in client.questions)
-
-
 @pytest.mark.parametrize(
     ("context", "place"),
     [
+        ({"threadsync": {"project_key": "OPS", "issue_type": "Bug"}, "other": 1}, ("OPS", "Bug")),
         ({}, (None, None)),
         ({"threadsync": None}, (None, None)),
         ({"threadsync": "OPS"}, (None, None)),
@@ -195,9 +182,13 @@ async def test_the_place_of_a_channel() -> None:
         ({"threadsync": {"issue_type": "x" * 256}}, (None, None)),
     ],
 )
-def test_a_junk_value_of_a_channel_counts_as_absent(context: dict[str, Any], place: Any) -> None:
-    """A junk value of a channel's settings counts as absent; the others stand."""
-    assert place_in(context) == place
+async def test_the_place_of_a_channel(context: dict[str, Any], place: Any) -> None:
+    """A channel's project and issue type are read from its context; a junk value counts as absent."""
+    found = ChannelContext(channel_id=CHANNEL, context_data=context, version=1, updated_at=datetime.now(UTC))
+    client = RecordingClient(form=lambda command: found)
+    async with lookups_of(client) as lookups:
+        assert await lookups.place(CHANNEL) == place
+    assert not any(isinstance(question, FormFieldsLookup) for question in client.questions)
 
 
 def test_choices_travel() -> None:

@@ -13,7 +13,6 @@ from tests.support.thread_servers import API_URL, FILES_URL, SIGN_IN, TOKEN, Thr
 from worker.status_message.web_api import WebApi
 from worker.thread.files import SlackFile, read_file
 from worker.thread.hosts import is_permalink, may_have_token, origin_of
-from worker.thread.include import include_of
 from worker.thread.lookup import KEPT_SECONDS, Names
 from worker.thread.slack import READ_SECONDS, Access, SlackReader, SlackRefuses, SlackWaits
 
@@ -222,23 +221,3 @@ def test_a_download_may_have_to_wait(clock: Clock, status: int) -> None:
     access = Access(TOKEN, API_URL, httpx.MockTransport(lambda _: httpx.Response(status)))
     with pytest.raises(SlackWaits):
         SlackReader(WebApi(TOKEN, API_URL), access, clock).download(described())
-
-
-@pytest.mark.parametrize(
-    ("context", "include"),
-    [
-        (None, "link"),
-        ({}, "link"),
-        ({"threadsync": {"include": "text"}}, "text"),
-        ({"threadsync": {"include": "files"}, "include": "link"}, "files"),
-        ({"threadsync": {"include": "all"}}, "link"),
-        ({"threadsync": {"include": ["text"]}}, "link"),
-        ({"threadsync": "text"}, "link"),
-        ({"include": "text"}, "link"),
-    ],
-)
-def test_what_of_the_thread_goes_to_the_ticket_is_read_from_the_context(
-    context: dict[str, Any] | None, include: str
-) -> None:
-    """The channel's setting decides; a missing or invalid one means the link alone."""
-    assert include_of(context) == include

@@ -56,10 +56,11 @@ def set_values(
     from worker.cli.database import database
     from worker.cli.output import print_result
     from worker.operate.channel_settings import change
+    from worker.operate.jira_directory import LookedUp
 
     wanted, by = parse_words(values), signed(actor, reason)
     with database() as pool:
-        settings, sentence = change(pool, channel_id, wanted, by)
+        settings, sentence = change(pool, channel_id, wanted, by, LookedUp())
     print_result(_json(channel_id, settings), sentence, as_json=as_json)
 
 

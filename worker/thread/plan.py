@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from threadsync.channel_settings.values import Include
 from worker.db.ticket_steps.store import NewStep
 from worker.thread.decide import Impossible, NotYet
 from worker.thread.files import choose
-from worker.thread.include import Include
 from worker.thread.slack import SlackRefuses, SlackWaits
 from worker.thread.sources import Sources, waits_for
 

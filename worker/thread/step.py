@@ -14,6 +14,7 @@ from typing import Final
 
 import structlog
 
+from threadsync.channel_settings.values import read_settings
 from threadsync.errors import ThreadsyncError
 from worker.db.ticket_steps.store import StepClaim
 from worker.jira.answers import AuthProblem, Failure, Rejected, Throttled
@@ -31,7 +32,6 @@ from worker.thread.decide import (
     Situation,
     decide_step,
 )
-from worker.thread.include import IncludeOf, include_of
 from worker.thread.lookup import Names
 from worker.thread.plan import Planned, plan
 from worker.thread.protocol import COMMIT_SECONDS, Work, run_step
@@ -73,7 +73,6 @@ class StepRun:
 
     Args:
         slack: None where the settings have no token.
-        include: reads what of the thread goes to the ticket from the channel's context.
     """
 
     def __init__(
@@ -82,12 +81,10 @@ class StepRun:
         claim: StepClaim,
         slack: SlackReader | None,
         names: Names,
-        include: IncludeOf = include_of,
     ) -> None:
         self._setup = setup
         self._store = setup.store.steps
         self._claim = claim
-        self._include = include
         self._began = setup.clock.monotonic()
         calls = TicketCalls(setup.jira)
         self._sources = Sources(setup, self._store, claim, calls, slack, names)
@@ -156,7 +153,8 @@ class StepRun:
         self._store.release(claim, pause, failures=claim.failures, is_in_doubt=in_doubt)
 
     def _plan(self) -> None:
-        made = plan(self._sources, self._include(self._claim.context))
+        settings = read_settings(self._claim.context or {}).settings
+        made = plan(self._sources, settings.include or "link")
         if isinstance(made, Planned):
             self._store.plan(self._claim, made.include, made.steps)
             self._log("what follows a ticket", include=made.include, steps=len(made.steps))
