@@ -122,7 +122,8 @@ def _one(field: FormField) -> st.SearchStrategy[Any]:
             return known.map(lambda choice: _shaped(field, choice))
         case "text_area" if field.shape == "adf":
             return _LONG.map(_document) | st.just({"type": "doc", "version": 1, "content": []})
-    return _LONG.map(lambda text: _shaped(field, text))
+    # A draft's assignee has at most 255 characters.
+    return (_TEXT if field.id == "assignee" else _LONG).map(lambda text: _shaped(field, text))
 
 
 def _shaped(field: FormField, inner: str) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -61,6 +61,11 @@ class Channel:
                 return NEVER
 
 
+def recording(answer: Callable[[Any], Any]) -> RecordingClient:
+    """Record commands; the answer to the question about the context is that of the commands."""
+    return RecordingClient(answer, form=answer)
+
+
 async def ask(text: str, client: RecordingClient, actor: SlackActor | None = ANN) -> Reply:
     return await reply_to_ticket_command(
         client,
@@ -85,19 +90,19 @@ async def test_settings_are_shown_with_what_is_wrong_in_their_place() -> None:
             "unverified": {"project_key": True},
         }
     }
-    lines = (await ask("", RecordingClient(Channel(context)))).text.splitlines()
+    lines = (await ask("", recording(Channel(context)))).text.splitlines()
     assert lines[1:-1] == [
         "• project_key: OPS (not confirmed by Jira yet)",
         "• labels: &lt;b&gt;",
         "• who: <@U1>, <!subteam^S1>",
         "• ignored: threadsync.include is not link, text or files",
     ]
-    assert "no settings of its own" in (await ask("", RecordingClient(Channel()))).text
+    assert "no settings of its own" in (await ask("", recording(Channel()))).text
 
 
 async def test_values_are_set_as_jira_spells_them() -> None:
     """A known project and type are set, with the actor, once for each of Slack's requests."""
-    client = RecordingClient(Channel())
+    client = recording(Channel())
     reply = await ask("project=ops type=bug labels=a", client)
     assert reply.text == "Set: project_key = OPS; issue_type = Bug; labels = a."
     assert patches(client) == [
@@ -131,7 +136,7 @@ async def test_values_are_set_as_jira_spells_them() -> None:
 )
 async def test_what_jira_does_not_know_is_not_saved(text: str, said: str) -> None:
     """An unknown project or type is not saved, and the answer lists those that exist."""
-    client = RecordingClient(Channel())
+    client = recording(Channel())
     reply = await ask(text, client)
     assert reply.text.startswith("Nothing changed: ")
     assert said in reply.text
@@ -140,7 +145,7 @@ async def test_what_jira_does_not_know_is_not_saved(text: str, said: str) -> Non
 
 async def test_with_jira_away_it_is_saved_as_unverified_and_says_so() -> None:
     """What Jira cannot be asked about is saved with a mark, and the answer says so."""
-    client = RecordingClient(Channel())
+    client = recording(Channel())
     form = slash_command("config project_key=OPX include=text", CHANNEL, USER)
     reply = await reply_to_ticket_command(client, form, actor=ANN)
     assert "Jira could not be asked about project_key: saved without being verified" in reply.text
@@ -150,7 +155,7 @@ async def test_with_jira_away_it_is_saved_as_unverified_and_says_so() -> None:
 
 async def test_resetting() -> None:
     """``reset`` removes one setting or the whole member."""
-    client = RecordingClient(Channel())
+    client = recording(Channel())
     assert (await ask("reset labels", client)).text == "Reset: labels."
     assert "all settings" in (await ask("reset", client)).text
     assert patches(client) == [
@@ -162,7 +167,7 @@ async def test_resetting() -> None:
 @pytest.mark.parametrize("actor", [None, SlackActor(user_id="U9", team_id="T9", member=False)])
 async def test_who_may_not_set_may_look(actor: SlackActor | None) -> None:
     """A guest, or a person whom Slack does not name, sees the settings and changes none."""
-    client = RecordingClient(Channel({}))
+    client = recording(Channel({}))
     assert "no settings" in (await ask("", client, actor)).text
     for text in ("labels=a", "reset"):
         assert (await ask(text, client, actor)).text.startswith("Nothing changed: ")
@@ -171,7 +176,7 @@ async def test_who_may_not_set_may_look(actor: SlackActor | None) -> None:
 
 async def test_whom_the_channel_does_not_let_act_is_told_so() -> None:
     """A change that the worker refused is told in a sentence."""
-    client = RecordingClient(Channel({}, outcome="refused"))
+    client = recording(Channel({}, outcome="refused"))
     assert (await ask("labels=a", client)).text == replies.MAY_NOT_ACT_HERE
     assert (await ask("reset", client)).text == replies.MAY_NOT_ACT_HERE
 
@@ -186,7 +191,7 @@ async def test_what_takes_longer_is_told_afterwards(monkeypatch: pytest.MonkeyPa
             await answers.wait()
             return await super().projects(query)
 
-    client = RecordingClient(Channel())
+    client = recording(Channel())
     form = slash_command("config project_key=OPS", CHANNEL, USER)
     reply = await reply_to_ticket_command(client, form, actor=ANN, config=ChannelConfig(client, Slow()))
     assert reply.text == replies.CHECKING
@@ -198,22 +203,22 @@ async def test_what_takes_longer_is_told_afterwards(monkeypatch: pytest.MonkeyPa
 async def test_our_own_errors_become_sentences(monkeypatch: pytest.MonkeyPatch) -> None:
     """A result that does not come, an error of the worker's and a broker that is away become sentences."""
     monkeypatch.setattr(channel_config, "_READ_SECONDS", 0.01)
-    never = ChannelConfig(RecordingClient())
+    never = ChannelConfig(recording(lambda _: NEVER))
     for request in (Show(), Change({"labels": ("a",)})):
         assert await never.answer(CHANNEL, request, ANN, ACT) == replies.NOT_LOOKED_UP
     away = DatabaseUnavailable("away")
-    failing = ChannelConfig(RecordingClient(lambda _: away))
+    failing = ChannelConfig(recording(lambda _: away))
     assert await failing.answer(CHANNEL, Show(), ANN, ACT) == replies.describe_error(away)
-    client = RecordingClient(Channel())
+    client = recording(Channel())
     client.down = True
     assert await ChannelConfig(client).answer(CHANNEL, Reset(), ANN, ACT) == replies.TRY_AGAIN
 
 
 async def test_people_are_shown_by_their_names() -> None:
     """People and groups that were set are mentions in the reply, for the user alone."""
-    reply = await ask("who=<@U1|ann> <!subteam^S1|@on call>", RecordingClient(Channel()))
+    reply = await ask("who=<@U1|ann> <!subteam^S1|@on call>", recording(Channel()))
     assert reply.text == "Set: who = <@U1>, <!subteam^S1>."
-    reply = await ask("labels=SLA, UX", RecordingClient(Channel()))
+    reply = await ask("labels=SLA, UX", recording(Channel()))
     assert reply.text == "Set: labels = SLA, UX."
 
 

@@ -32,10 +32,10 @@ SCOPES_OF_CALLS = {
 # Calls that are made only where their scope was granted. The worker asks for a person's e-mail address, by
 # which Jira knows the person.
 OPTIONAL_CALLS = {
+    **{method.replace(".", "_"): set(scopes) for method, scopes in OPTIONAL_METHODS.items()},
     "bots_info": {"users:read"},
     "users_info": {"users:read", "users:read.email"},
     "usergroups_list": {"usergroups:read"},
-    **{method.replace(".", "_"): set(scopes) for method, scopes in OPTIONAL_METHODS.items()},
 }
 # Slack sends the event for the channels that one of these scopes shows.
 OPTIONAL_EVENTS = {"channel_id_changed": {"channels:read", "groups:read"}}
