@@ -48,7 +48,7 @@ class TicketCalls:
         """Link the ticket to ``url``, in place of an earlier link with this id; False if it has gone."""
         path = f"{issue_path(ticket)}/remotelink"
         link = {"globalId": global_id, "object": {"url": url, "title": title}}
-        return _written(self._jira.send("POST", path, link, fresh=True), path)
+        return _written(self._jira.send("POST", path, link), path)
 
     def comment_properties(self, ticket: str) -> tuple[Mapping[str, Any], ...] | None:
         """Read the entity properties of the ticket's comments, a mapping for each; None if it has gone."""

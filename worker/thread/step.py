@@ -21,6 +21,7 @@ from worker.jira.answers import AuthProblem, Failure, Rejected, Throttled
 from worker.jira.breaker import PROBE_SECONDS
 from worker.jira.decide import Pause, scope_of
 from worker.jira.follow_up import hold
+from worker.jira.login.choice import questions_of
 from worker.jira.setup import Setup
 from worker.jira.ticket_calls import UPLOAD_SECONDS, TicketCalls
 from worker.thread.decide import (
@@ -64,7 +65,8 @@ log = structlog.get_logger("threadsync.syncs")
 
 def lease_of(setup: Setup) -> float:
     """Return the seconds for all calls of one claim."""
-    jira = _LOOKS * setup.target.account.timeout + COMMIT_SECONDS + UPLOAD_SECONDS
+    looks = _LOOKS + questions_of(setup.target.account)
+    jira = looks * setup.target.account.timeout + COMMIT_SECONDS + UPLOAD_SECONDS
     return jira + READ_SECONDS + _CALL_SECONDS + _WRITE_SECONDS
 
 
