@@ -207,7 +207,7 @@ def test_a_step_is_told_in_words() -> None:
         step="thread",
         file_id="",
         include="text",
-        begun_at="2026-11-30T12:00:00Z",  # type: ignore[arg-type]
+        begun_at="2026-11-30T12:00:00Z",
         next_attempt_at=None,
         failures=2,
         done_at=None,
