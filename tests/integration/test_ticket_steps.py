@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from datetime import timedelta
 from uuid import uuid4
 
 import psycopg
@@ -177,6 +178,21 @@ def test_the_steps_of_an_unlinked_ticket_end(ticket: Ticket) -> None:
     assert ("PROJ-1", "plan", "given up: unlinked") in ticket.shown()
 
 
+def test_a_ticket_linked_again_waits_for_the_removal_of_its_link(ticket: Ticket) -> None:
+    """The link of a ticket that is linked again comes after the removal that may be on its way."""
+    ticket.make()
+    ticket.unlink("PROJ-1")
+    ticket.clock.advance(1)
+    removal = ticket.store.unlinked.claim(ticket.session_id, "PROJ-1", lease=300)
+    assert removal is not None
+    ticket.link("PROJ-1")
+    assert not ticket.store.unlinked.note_link_removed(removal)
+    (waits,) = (step for step in ticket.steps.of(ticket.session_id) if step.state == "waiting")
+    assert waits.step == "link"
+    assert waits.next_attempt_at is not None
+    assert waits.next_attempt_at >= removal.now + timedelta(seconds=300)
+
+
 def test_the_steps_of_a_forgotten_thread_write_nothing(ticket: Ticket, database_url: str) -> None:
     """In a thread that was forgotten nothing is written any more."""
     ticket.make()
@@ -207,7 +223,7 @@ def test_a_step_is_told_in_words() -> None:
         step="thread",
         file_id="",
         include="text",
-        begun_at="2026-11-30T12:00:00Z",  # type: ignore[arg-type]
+        begun_at="2026-11-30T12:00:00Z",
         next_attempt_at=None,
         failures=2,
         done_at=None,

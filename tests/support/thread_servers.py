@@ -154,8 +154,10 @@ class ThreadSlack(httpx.AsyncBaseTransport):
             self.busy -= 1
             return httpx.Response(429, headers={"Retry-After": "40"}, json={"ok": False})
         if request.url.path.startswith("/files/"):
-            _, content, kind = self.files[method]
-            return httpx.Response(200, content=content, headers={"Content-Type": kind})
+            raw, content, kind = self.files[method]
+            named = f'attachment; filename="{raw["name"]}"'
+            headers = {"Content-Type": kind, "Content-Disposition": named}
+            return httpx.Response(200, content=content, headers=headers)
         body = self._answer(method, form)
         return httpx.Response(
             200, json={"ok": True, **body} if "error" not in body else {"ok": False, **body}

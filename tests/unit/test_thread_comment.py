@@ -71,7 +71,7 @@ def threads(draw: st.DrawFn) -> Thread:
         )
     )
     notes = draw(st.lists(st.just("Names are not shown."), max_size=2))
-    return Thread(Transcript(messages, left_out), NAMES, URL, UNTIL, reasons, tuple(notes))  # type: ignore[arg-type]
+    return Thread(Transcript(messages, left_out), NAMES, URL, UNTIL, reasons, tuple(notes))
 
 
 def text_of(node: Any) -> str:

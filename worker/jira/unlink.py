@@ -15,6 +15,7 @@ from worker.jira.breaker import PROBE_SECONDS
 from worker.jira.follow_up import FIRST_PAUSE_SECONDS, pause_for
 from worker.jira.login.choice import questions_of
 from worker.jira.setup import Setup
+from worker.observe import metrics
 from worker.text.thread_link import link_to_thread
 
 PROPERTY: Final = "threadsync-left"
@@ -135,7 +136,8 @@ class UnlinkStep:
         self._store.release(claim, delay, failures=claim.failures, detail=claim.detail, is_in_doubt=in_doubt)
 
     def _end(self, given_up: str | None, detail: str | None = None) -> None:
-        self._store.end(self._claim, given_up, detail)
+        if self._store.end(self._claim, given_up, detail) and given_up:
+            metrics.step_given_up("unlink", given_up)
         self._log("ticket unlinked" if given_up is None else "unlinking given up", reason=given_up)
 
     def _log(self, event: str, reason: str | None) -> None:

@@ -24,6 +24,7 @@ from worker.jira.follow_up import hold
 from worker.jira.login.choice import questions_of
 from worker.jira.setup import Setup
 from worker.jira.ticket_calls import UPLOAD_SECONDS, TicketCalls
+from worker.observe import metrics
 from worker.thread.decide import (
     FIRST_PAUSE_SECONDS,
     PATIENCE,
@@ -158,7 +159,10 @@ class StepRun:
         settings = read_settings(self._claim.context or {}).settings
         made = plan(self._sources, settings.include or "link")
         if isinstance(made, Planned):
-            self._store.plan(self._claim, made.include, made.steps)
+            if self._store.plan(self._claim, made.include, made.steps):
+                for new in made.steps:
+                    if new.given_up:
+                        metrics.step_given_up(new.step, new.given_up)
             self._log("what follows a ticket", include=made.include, steps=len(made.steps))
             return
         following = decide_step(made, self._situation())
@@ -205,8 +209,9 @@ class StepRun:
         answer = following.answer
         status, fields = _status_of(answer), _fields_of(answer)
         if isinstance(following, Over):
-            self._store.end(self._claim, following.given_up, http_status=status, fields=fields)
             given_up = following.given_up
+            if self._store.end(self._claim, given_up, http_status=status, fields=fields) and given_up:
+                metrics.step_given_up(self._claim.step, given_up)
             self._log("step of a ticket given up" if given_up else "step of a ticket done", reason=given_up)
             return
         if isinstance(answer, Throttled) and (scope := scope_of(answer)):

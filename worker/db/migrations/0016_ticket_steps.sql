@@ -39,14 +39,16 @@ CREATE TABLE ticket_steps (
 CREATE INDEX ticket_steps_due_idx ON ticket_steps (next_attempt_at) WHERE next_attempt_at IS NOT NULL;
 
 -- Begins the steps of a ticket; of one that was unlinked and is linked again, the link anew.
-CREATE FUNCTION threadsync_begin_steps(session uuid, issue text, key text, at_site text, first_steps text[]) RETURNS void
+CREATE FUNCTION threadsync_begin_steps(
+    session uuid, issue text, key text, at_site text, first_steps text[], not_before timestamptz
+) RETURNS void
 LANGUAGE sql AS $$
-    INSERT INTO ticket_steps AS s (session_id, jira_id, step, jira_key, site)
-    SELECT session, issue, step, key, at_site FROM unnest(first_steps) AS step
+    INSERT INTO ticket_steps AS s (session_id, jira_id, step, jira_key, site, next_attempt_at)
+    SELECT session, issue, step, key, at_site, greatest(now(), not_before) FROM unnest(first_steps) AS step
     ON CONFLICT ON CONSTRAINT ticket_steps_pkey DO UPDATE
     SET jira_key = excluded.jira_key, site = excluded.site, begun_at = now(), fence = s.fence + 1, lease_until = NULL,
-        next_attempt_at = now(), queued_until = NULL, failures = 0, write_deadline = NULL, done_at = NULL, given_up = NULL,
-        http_status = NULL, fields = '{}'
+        next_attempt_at = excluded.next_attempt_at, queued_until = NULL, failures = 0, write_deadline = NULL,
+        done_at = NULL, given_up = NULL, http_status = NULL, fields = '{}'
     -- What was written stays written; only the link is taken away by an unlink.
     WHERE s.step = 'link' OR s.given_up = 'unlinked'
 $$;
@@ -55,7 +57,7 @@ $$;
 CREATE FUNCTION threadsync_steps_of_sync() RETURNS trigger
 LANGUAGE plpgsql AS $$
 BEGIN
-    PERFORM threadsync_begin_steps(NEW.session_id, NEW.jira_id, NEW.jira_key, NEW.site, ARRAY['link', 'plan']);
+    PERFORM threadsync_begin_steps(NEW.session_id, NEW.jira_id, NEW.jira_key, NEW.site, ARRAY['link', 'plan'], NULL);
     RETURN NULL;
 END
 $$;
@@ -64,11 +66,18 @@ CREATE TRIGGER syncs_begin_steps AFTER UPDATE OF state ON syncs FOR EACH ROW
           AND NEW.forgetting IS NULL)
     EXECUTE FUNCTION threadsync_steps_of_sync();
 
--- One that a person linked has the permalink alone.
+-- One that a person linked has the permalink alone. If it was unlinked before, the permalink is put there only after the
+-- lease of the process that may be removing the former link.
 CREATE FUNCTION threadsync_steps_of_act() RETURNS trigger
 LANGUAGE plpgsql AS $$
+DECLARE
+    busy_until timestamptz;
 BEGIN
-    PERFORM threadsync_begin_steps(NEW.session_id, coalesce(NEW.jira_id, NEW.jira_key), NEW.jira_key, NULL, ARRAY['link']);
+    SELECT l.lease_until INTO busy_until FROM left_tickets l
+    WHERE l.session_id = NEW.session_id AND l.jira_key = NEW.jira_key AND l.linked_again_at IS NULL;
+    PERFORM threadsync_begin_steps(
+        NEW.session_id, coalesce(NEW.jira_id, NEW.jira_key), NEW.jira_key, NULL, ARRAY['link'], busy_until
+    );
     RETURN NULL;
 END
 $$;

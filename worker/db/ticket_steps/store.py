@@ -142,9 +142,9 @@ class TicketStepStore(Store):
             queries.END, claim, given_up=given_up, http_status=http_status, fields=list(fields)
         )
 
-    def plan(self, claim: StepClaim, include: str, steps: Sequence[NewStep]) -> None:
-        """End a plan, and begin the steps that it names, in one transaction."""
-        self._write(
+    def plan(self, claim: StepClaim, include: str, steps: Sequence[NewStep]) -> bool:
+        """End a plan, and begin the steps that it names, in one transaction; False if it begins none."""
+        return self._write(
             queries.PLAN,
             claim,
             include=include,

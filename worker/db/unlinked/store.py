@@ -95,9 +95,10 @@ class UnlinkedStore(Store):
         }
         self._rows(queries.RELEASE, {**_of(claim), **params})
 
-    def end(self, claim: UnlinkedClaim, given_up: str | None = None, detail: str | None = None) -> None:
-        """End the ticket's steps: with its comment there, or ``given_up`` for a reason."""
-        self._rows(queries.END, {**_of(claim), "given_up": given_up, "detail": kept(detail, self._pool)})
+    def end(self, claim: UnlinkedClaim, given_up: str | None = None, detail: str | None = None) -> bool:
+        """End the ticket's steps: with its comment there, or ``given_up``; False when the claim is lost."""
+        params = {**_of(claim), "given_up": given_up, "detail": kept(detail, self._pool)}
+        return bool(self._rows(queries.END, params))
 
     def take_due(self, *, most: int, for_seconds: float) -> list[tuple[UUID, str]]:
         """Take due unlinked tickets, to send messages; no other caller gets them for ``for_seconds``."""
