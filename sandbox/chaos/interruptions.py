@@ -9,8 +9,8 @@ from typing import Any, Final, Literal
 
 from worker.db.store import Store
 
-_SENDING: Final = frozenset({"create", "add_comment", "send"})
-"""Calls of the client that send what was committed to."""
+_SENDING: Final = frozenset({"create", "add_comment", "send", "put_remote_link", "remove_remote_link"})
+"""Calls of the client that send something for good."""
 
 
 class Crashed(BaseException):

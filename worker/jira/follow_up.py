@@ -22,6 +22,8 @@ from worker.text.thread_link import link_to_thread
 _MOST_FAILURES: Final = 5
 FIRST_PAUSE_SECONDS: Final = 15.0
 _TITLE: Final = "Slack thread"
+LATE_SECONDS: Final = 120.0
+"""Longest time from the claim of whoever writes or removes a ticket's link until Jira has it, or never."""
 
 log = structlog.get_logger("threadsync.syncs")
 

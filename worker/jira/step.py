@@ -83,7 +83,12 @@ class SyncStep:
             return setup.store.release(claim, pause * (1 + setup.jitter() / 5))
         if claim.state == "unknown":
             return self._look()
-        return follow_up(setup, claim, self._now()) if claim.state == "done" else self._create()
+        if claim.state != "done":
+            return self._create()
+        if setup.clock.monotonic() - self._began > COMMIT_SECONDS:
+            # Others may have changed the link meanwhile: this process would replace it by an older one.
+            return setup.store.release(claim, 0.1)
+        return follow_up(setup, claim, self._now())
 
     def _without_jira(self, trouble: SiteTrouble) -> Next | None:
         """Return the next state of a sync that needs no call to Jira; None if a call is needed."""

@@ -1,6 +1,7 @@
 """One step that follows a ticket, from its claim to the write that ends it.
 
-link         the permalink, in place of the link that the sync has made
+link         the permalink, in place of the link that the sync has made; once more when no other link that was
+             sent can come to light any more
 plan         what of the thread goes to the ticket; of its files, which
 file         one file
 attachment   the whole thread as a text, where the comment cannot hold it
@@ -20,7 +21,7 @@ from worker.db.ticket_steps.store import StepClaim
 from worker.jira.answers import AuthProblem, Failure, Rejected, Throttled
 from worker.jira.breaker import PROBE_SECONDS
 from worker.jira.decide import Pause, scope_of
-from worker.jira.follow_up import hold
+from worker.jira.follow_up import LATE_SECONDS, hold
 from worker.jira.login.choice import questions_of
 from worker.jira.setup import Setup
 from worker.jira.ticket_calls import UPLOAD_SECONDS, TicketCalls
@@ -50,7 +51,6 @@ from worker.thread.work import (
 WAIT_SECONDS: Final = 300.0
 """Longest pause of a comment that waits for files; the end of a file makes it due."""
 
-_LINK_BACK_WITHIN: Final = timedelta(hours=1)
 _CALL_SECONDS: Final = 10.0
 _WRITE_SECONDS: Final = 10.0
 _LOOKS: Final = 2
@@ -139,11 +139,10 @@ class StepRun:
         pauses = [trouble.endpoints.get(name, 0.0) for name in _ENDPOINTS[claim.step]]
         if pause := max(trouble.paused_for, *pauses):
             return pause * (1 + self._setup.jitter() / 5)
-        age = claim.now - claim.begun_at
-        if claim.step == "link" and claim.lacks_link_back and age < _LINK_BACK_WITHIN:
+        if claim.step == "link" and claim.lacks_link_back:
             # Its link comes first: a later one would replace the permalink.
             return FIRST_PAUSE_SECONDS
-        if claim.step == "thread" and claim.unfinished and age < WAIT_FOR_FILES:
+        if claim.step == "thread" and claim.unfinished and claim.now - claim.begun_at < WAIT_FOR_FILES:
             return WAIT_SECONDS
         return None
 
@@ -176,7 +175,16 @@ class StepRun:
             # The link is there, and leads to the thread; the permalink takes its place when Slack gives it.
             waits = decide_step(work.waits, self._situation())
             following = waits if isinstance(waits, Later | Over) else following
+        elif following == Over() and (seconds := self._link_is_settled_in()) > 0:
+            self._store.release(self._claim, seconds, failures=0, is_done=True)
+            self._log("link of a ticket put")
+            return
         self._end(following)
+
+    def _link_is_settled_in(self) -> float:
+        """Return the seconds until no link that others have sent, or removed, can come to light any more."""
+        settled = self._setup.target.settle + LATE_SECONDS
+        return (self._claim.links_since + timedelta(seconds=settled) - self._now()).total_seconds()
 
     def _comment(self) -> None:
         work = CommentWork(self._sources)

@@ -32,7 +32,10 @@ CREATE TABLE ticket_steps (
     CONSTRAINT ticket_steps_session_id_fkey FOREIGN KEY (session_id) REFERENCES thread_sessions (id),
     CONSTRAINT ticket_steps_step_check CHECK (step IN ('link', 'plan', 'file', 'attachment', 'thread')),
     CONSTRAINT ticket_steps_file_check CHECK ((step = 'file') = (file_id <> '')),
-    CONSTRAINT ticket_steps_over_check CHECK (next_attempt_at IS NULL OR (done_at IS NULL AND given_up IS NULL)),
+    -- A link that was put is put once more when no earlier one can come to light any more.
+    CONSTRAINT ticket_steps_over_check CHECK (
+        next_attempt_at IS NULL OR (given_up IS NULL AND (done_at IS NULL OR step = 'link'))
+    ),
     CONSTRAINT ticket_steps_include_check CHECK (include IN ('link', 'text', 'files')),
     CONSTRAINT ticket_steps_fields_check CHECK (cardinality(fields) <= 10)
 );

@@ -35,6 +35,7 @@ SELECT c.session_id, c.jira_id, c.step, c.file_id, c.jira_key, coalesce(c.site, 
        c.begun_at, c.fence, c.failures, c.write_deadline, {_NOW} AS now, t.channel_id, t.thread_ts, y.marker,
        y.drafted_at::text AS drafted_at, y.origin IS DISTINCT FROM 'named' AND y.state = 'done'
            AND y.linked_back_at IS NULL AS lacks_link_back,
+       greatest(c.begun_at, y.linked_back_at) AS links_since, c.done_at,
        t.forgotten_at IS NOT NULL AS is_forgotten,
        (SELECT a.newest_id FROM channel_aliases a WHERE a.channel_id = t.channel_id) AS newest_channel_id,
        (SELECT x.context_data FROM channel_context x WHERE x.channel_id = t.channel_id AND c.step = 'plan')
@@ -67,7 +68,8 @@ UPDATE ticket_steps s
 SET lease_until = NULL, next_attempt_at = {_NOW} + make_interval(secs => %(delay)s), failures = %(failures)s,
     http_status = coalesce(%(http_status)s::integer, s.http_status),
     fields = CASE WHEN %(http_status)s::integer IS NULL THEN s.fields ELSE %(fields)s::text[] END,
-    write_deadline = CASE WHEN %(is_in_doubt)s THEN s.write_deadline END
+    write_deadline = CASE WHEN %(is_in_doubt)s THEN s.write_deadline END,
+    done_at = CASE WHEN %(is_done)s THEN coalesce(s.done_at, {_NOW}) ELSE s.done_at END
 WHERE {_MINE} RETURNING s.session_id
 """
 
@@ -80,7 +82,7 @@ WITH ended AS (
                            THEN coalesce(%(http_status)s::integer, s.http_status) END,
         fields = CASE WHEN %(given_up)s::text IS NULL THEN '{{}}'
                       WHEN %(http_status)s::integer IS NULL THEN s.fields ELSE %(fields)s::text[] END,
-        done_at = CASE WHEN %(given_up)s::text IS NULL THEN {_NOW} END
+        done_at = CASE WHEN %(given_up)s::text IS NULL THEN coalesce(s.done_at, {_NOW}) END
     WHERE {_MINE} RETURNING s.session_id, s.jira_id, s.step
 ), woken AS (
     UPDATE ticket_steps o SET next_attempt_at = {_NOW}

@@ -32,10 +32,11 @@ class StepClaim(BaseModel):
     """Claim of a step; each write under it names its ``fence``. ``now`` is the database's clock.
 
     ``write_deadline`` is that of a write of which it is not known whether it was made. ``drafted_at`` is the
-    moment of the request. ``context`` is the channel's, for a plan. ``unfinished`` are the files (and the
-    attachment, as an empty text) that a comment waits for; ``files`` has the state of each file as
-    ``id=copied``, ``id=pending`` or ``id=reason``; ``attachment`` is the state of the attachment that has the
-    whole thread.
+    moment of the request. ``links_since`` is when the last other write of the ticket's link was over, and
+    ``done_at`` when a link was put that is to be put once more. ``context`` is the channel's, for a plan.
+    ``unfinished`` are the files (and the attachment, as an empty text) that a comment waits for; ``files``
+    has the state of each file as ``id=copied``, ``id=pending`` or ``id=reason``; ``attachment`` is the state
+    of the attachment that has the whole thread.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
@@ -58,6 +59,8 @@ class StepClaim(BaseModel):
     marker: str | None
     drafted_at: str | None
     lacks_link_back: bool | None
+    links_since: AwareDatetime
+    done_at: AwareDatetime | None
     is_forgotten: bool
     context: dict[str, Any] | None
     unfinished: tuple[str, ...]
@@ -115,16 +118,18 @@ class TicketStepStore(Store):
         *,
         failures: int,
         is_in_doubt: bool = False,
+        is_done: bool = False,
         http_status: int | None = None,
         fields: Sequence[str] = (),
     ) -> bool:
-        """Release a step; it is due again after ``delay`` seconds."""
+        """Release a step; it is due again after ``delay`` seconds. ``is_done``: it was carried out."""
         return self._write(
             queries.RELEASE,
             claim,
             delay=delay,
             failures=failures,
             is_in_doubt=is_in_doubt,
+            is_done=is_done,
             http_status=http_status,
             fields=list(fields),
         )

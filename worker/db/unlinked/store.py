@@ -39,6 +39,7 @@ class UnlinkedClaim(BaseModel):
     now: AwareDatetime
     failures: int
     link_removed_at: AwareDatetime | None
+    commented_at: AwareDatetime | None
     comment_deadline: AwareDatetime | None
     detail: str | None
 
@@ -85,13 +86,18 @@ class UnlinkedStore(Store):
         failures: int = 0,
         detail: str | None = None,
         is_in_doubt: bool = False,
+        is_commented: bool = False,
     ) -> None:
-        """Release the claim for ``delay`` seconds. ``is_in_doubt``: a comment may have been made."""
+        """Release the claim for ``delay`` seconds.
+
+        ``is_in_doubt``: a comment may have been made; ``is_commented``: it was made.
+        """
         params = {
             "delay": delay,
             "failures": failures,
             "detail": kept(detail, self._pool),
             "is_in_doubt": is_in_doubt,
+            "is_commented": is_commented,
         }
         self._rows(queries.RELEASE, {**_of(claim), **params})
 
