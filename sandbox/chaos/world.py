@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, LiteralString
 from uuid import UUID, uuid4
 
 from sandbox.chaos.interruptions import Crashed, Interruptible, Interruption, Steps
@@ -104,6 +104,7 @@ class World:
         self.files: tuple[str, ...] = ()
         self.thread = (CHANNEL, thread_ts)
         self.draw = random.Random(seed)  # noqa: S311 - no secret
+        self._pool = pool
         self.sessions = SessionStore(pool)
         self.store = SyncStore(pool, clock=self.time.now)
         # A site of its own, so that its breaker is not another run's.
@@ -161,11 +162,16 @@ class World:
             return None
         asked_at = f"{self.clock():.6f}"
         self.sessions.unlink(*self.thread, key, ANN, "the wrong one", uuid4(), asked_at)
+        self._date("UPDATE left_tickets SET left_at = %s WHERE session_id = %s AND jira_key = %s", key)
         return key
 
     def link(self, key: str) -> None:
         """Link a ticket to the session, as a person does."""
         self.sessions.link(*self.thread, key, ANN, uuid4())
+        self._date(
+            "UPDATE ticket_steps SET begun_at = %s WHERE session_id = %s AND jira_key = %s AND step = 'link'",
+            key,
+        )
 
     def work(self, interruption: Interruption | None = None) -> Steps:
         """Run a worker once on the sync, until its end or its crash; return its steps."""
@@ -250,6 +256,11 @@ class World:
                         UnlinkStep(setup, left).run()
         finally:
             api.close()
+
+    def _date(self, statement: LiteralString, key: str) -> None:
+        """Date an act by the world's clock; its function in the database knows that one's alone."""
+        with self._pool.connection() as connection:
+            connection.execute(statement, (self.time.now(), self.session_id, key))
 
     def _key(self) -> str | None:
         session = self.sessions.get_session(self.session_id)
