@@ -198,16 +198,16 @@ def test_a_missing_scope_is_told_for_each_endpoint(site: JiraSite) -> None:
 @pytest.mark.parametrize(
     ("scopes", "statuses"),
     [
-        ((READ, WRITE, USERS), [200, 200, 200, 200, 200]),
-        ((WRITE, USERS), [200, 401, 401, 200, 200]),
-        ((READ, WRITE), [401, 200, 200, 200, 401]),
-        ((), [401, 401, 401, 200, 401]),
+        ((READ, WRITE, USERS), [200, 200, 200, 200, 200, 200]),
+        ((WRITE, USERS), [200, 401, 401, 200, 200, 200]),
+        ((READ, WRITE), [401, 200, 200, 200, 401, 401]),
+        ((), [401, 401, 401, 200, 401, 401]),
     ],
 )
 def test_scopes(scopes: tuple[str, ...], statuses: list[int], site: JiraSite) -> None:
     """Each scope opens its endpoints; what kind of Jira it is needs none."""
     site.logins.put(Credential("scoped", "some", site.bot.id, site.email, frozenset(scopes)))
-    paths = ("myself", "priority", "project/search", "serverInfo", "user/search")
+    paths = ("myself", "priority", "project/search", "serverInfo", "user/search", "groups/picker")
     header = basic(site.email, "some")
     asked = [
         read(send(site, "GET", f"{gateway(site)}/{path}", None, header, {"query": "ada"}))[0]
