@@ -164,7 +164,7 @@ def _content(route: Route, request: Request) -> tuple[Any, Sequence[Upload] | No
 def _parsed(body: bytes) -> Any:
     try:
         return json.loads(body) if body else {}
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
 
 
