@@ -16,7 +16,7 @@ class Request:
 
     Args:
         base: the scheme and host that the client used.
-        at_gateway: True if it was sent to the gateway's own port or host, which serves nothing of the site.
+        at_gateway: True if it was sent to the port of gateway and token server, False for the site's.
     """
 
     method: str

@@ -99,16 +99,9 @@ def _found(site: JiraSite, request: Request) -> tuple[_Place, Route, Mapping[str
 
 def _place(site: JiraSite, request: Request) -> _Place | Reply:
     """Return where a request goes; an error reply if nothing is there."""
-    base = f"{request.base}{site.context_path}"
-    if request.path == "/oauth/token":
-        return _Place("gateway", "3", "oauth/token", request.base, base, OPEN_ROUTES)
-    if gateway := _GATEWAY.fullmatch(request.path):
-        cloud_id, rest = gateway.groups()
-        if cloud_id != site.cloud_id:
-            return gateway_reply(404, "Not Found")
-        return _Place("gateway", "3", rest, f"{request.base}/ex/jira/{cloud_id}", site.url or base)
     if request.at_gateway:
-        return gateway_reply(404, "Not Found")
+        return _gateway_place(site, request)
+    base = f"{request.base}{site.context_path}"
     if not request.path.startswith(f"{site.context_path}/"):
         return error_reply(404, ["Dead link"])
     path = request.path.removeprefix(site.context_path)
@@ -117,6 +110,17 @@ def _place(site: JiraSite, request: Request) -> _Place | Reply:
     if api := _API.fullmatch(path):
         return _Place("site", api[1], api[2], base, base)
     return error_reply(404, ["Dead link"])
+
+
+def _gateway_place(site: JiraSite, request: Request) -> _Place | Reply:
+    """Return where a request to the gateway's host goes; the token server is there, too."""
+    told = site.url or request.base
+    if request.path == "/oauth/token":
+        return _Place("gateway", "3", "oauth/token", request.base, told, OPEN_ROUTES)
+    gateway = _GATEWAY.fullmatch(request.path)
+    if gateway is None or gateway[1] != site.cloud_id:
+        return gateway_reply(404, "Not Found")
+    return _Place("gateway", "3", gateway[2], f"{request.base}/ex/jira/{site.cloud_id}", told)
 
 
 def _admitted(site: JiraSite, place: _Place, route: Route, authorization: str) -> Account | Reply:
@@ -164,7 +168,7 @@ def _content(route: Route, request: Request) -> tuple[Any, Sequence[Upload] | No
 def _parsed(body: bytes) -> Any:
     try:
         return json.loads(body) if body else {}
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
 
 

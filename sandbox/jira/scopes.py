@@ -21,6 +21,7 @@ _NEEDS: Final = {
     "user.search": USERS,
     "user.assignable": USERS,
     "user.get": USERS,
+    "group.search": USERS,
     "serverinfo": None,
 }
 

@@ -36,10 +36,9 @@ Login = Literal["classic", "scoped", "oauth", "datacenter"]
 class JiraSandbox:
     """HTTP server in a thread, on 127.0.0.1, between ``start`` and ``stop`` or in a ``with``.
 
-    It listens on two ports: at ``url`` is the site, with the gateway's paths and the token server too; at
-    ``gateway_url`` are gateway and token server alone. While it is stopped its ports refuse connections; it
-    may be started again, and keeps its ports then. A site that ``is_down`` ends each connection without a
-    response.
+    It listens on two ports: at ``url`` is the site, at ``gateway_url`` are gateway and token server. While it
+    is stopped its ports refuse connections; it may be started again, and keeps its ports then. A site that
+    ``is_down`` ends each connection without a response.
 
     Args:
         port: of the site; 0 takes a free one.

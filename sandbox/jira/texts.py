@@ -1,4 +1,7 @@
-"""Faults of texts, documents and labels, in Jira's words. No I/O."""
+"""Faults of texts, documents and labels, in Jira's words. No I/O.
+
+Jira counts characters as Java does: one beyond the Basic Multilingual Plane, such as most emoji, is two.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,7 @@ def summary_fault(value: Any, missing: str) -> str | None:
         return missing
     if "\n" in value or "\r" in value:
         return "The summary is invalid because it contains newline characters."
-    if len(value) > LONGEST_SUMMARY:
+    if _size(value) > LONGEST_SUMMARY:
         return f"Summary can't exceed {LONGEST_SUMMARY} characters."
     return None
 
@@ -30,7 +33,7 @@ def labels_fault(value: Any) -> str | None:
     for label in value:
         if any(character.isspace() for character in label):
             return f"The label '{label}' contains spaces which is invalid."
-        if not 0 < len(label) <= LONGEST_LABEL:
+        if not 0 < _size(label) <= LONGEST_LABEL:
             return f"The label '{label}' is not between 1 and {LONGEST_LABEL} characters long."
     return None
 
@@ -61,6 +64,10 @@ def _is_node(value: Any) -> bool:
 
 
 def _length_fault(text: str, longest: int) -> str | None:
-    if len(text) <= longest:
+    if _size(text) <= longest:
         return None
     return f"The entered text is too long. It exceeds the allowed limit of {longest:,} characters."
+
+
+def _size(text: str) -> int:
+    return len(text.encode("utf-16-le", "surrogatepass")) // 2

@@ -243,10 +243,10 @@ async def test_the_gateway_and_the_token_server(jira: Jira) -> None:
     """The gateway is at addresses of its own, where an OAuth token serves, and nothing of the site is."""
     found = (await jira.http.get(f"{jira.site_url}/_edge/tenant_info", auth=None)).json()
     credentials = {"grant_type": "client_credentials", "client_id": CLIENT_ID, "client_secret": CLIENT_SECRET}
-    issued = (await jira.http.post(jira.token_url, json=credentials, auth=None)).json()
+    issued = (await jira.http.request("POST", jira.token_url, json=credentials, auth=None)).json()
     headers = {"Authorization": f"Bearer {issued['access_token']}"}
     base = f"{jira.gateway_url}/ex/jira/{found['cloudId']}/rest/api/3"
-    made = await jira.http.post(f"{base}/issue", json=create_body(), headers=headers, auth=None)
+    made = await jira.http.request("POST", f"{base}/issue", json=create_body(), headers=headers, auth=None)
     assert (made.status_code, made.json()["self"]) == (201, f"{base}/issue/10000")
     assert (await jira.http.get(f"{jira.gateway_url}/rest/api/3/myself")).status_code == 404
     jira.clock.advance(3600)

@@ -15,8 +15,10 @@ from openapi_core import OpenAPI
 from openapi_core.exceptions import OpenAPIError
 from openapi_core.testing import MockRequest, MockResponse
 
+from sandbox.jira.endpoints import ROUTES
 from sandbox.jira.replies import Reply, Request
 from sandbox.jira.routes import respond
+from sandbox.jira.scopes import scope_of
 from sandbox.jira.showcase import showcase
 from sandbox.jira.site import JiraSite
 from tests.support.jira_requests import MARKER, adf, basic, create_body, upload
@@ -35,9 +37,15 @@ pytestmark = pytest.mark.skipif(
 
 
 @pytest.fixture(scope="module")
-def contract() -> OpenAPI:
+def description() -> dict[str, Any]:
     path = Path(FOLDER or "") / "jira" / "jira-cloud-v3.subset.json"
-    return OpenAPI.from_dict(json.loads(path.read_text()))
+    described: dict[str, Any] = json.loads(path.read_text())
+    return described
+
+
+@pytest.fixture(scope="module")
+def contract(description: dict[str, Any]) -> OpenAPI:
+    return OpenAPI.from_dict(description)
 
 
 @pytest.fixture
@@ -164,3 +172,23 @@ def test_an_upload_is_as_described(site: JiraSite, contract: OpenAPI) -> None:
         assert isinstance(reply, Reply)
         assert reply.status == status
         check(contract, reply, "POST", path, NOTHING)
+
+
+def test_scopes_are_as_described(description: dict[str, Any]) -> None:
+    """The gateway demands of each endpoint the classic scope that Atlassian names for it."""
+    demanded: dict[str, list[str]] = {}
+    named: dict[str, list[str]] = {}
+    for path, methods in description["paths"].items():
+        rest = re.sub(r"{\w+}", "10001", path.removeprefix("/rest/api/3/"))
+        for method, operation in methods.items():
+            for route in ROUTES:
+                if (route.method, "3" in route.versions) == (method.upper(), True) and route.path.fullmatch(
+                    rest
+                ):
+                    scope = scope_of(route.action)
+                    demanded[route.action] = [] if scope is None else [scope]
+                    named[route.action] = next(
+                        entry["OAuth2"] for entry in operation["security"] if "OAuth2" in entry
+                    )
+    assert len(demanded) > 15
+    assert demanded == named

@@ -62,9 +62,15 @@ def send(
     authorization: str = "",
     query: Mapping[str, str] | None = None,
     *,
-    at_gateway: bool = False,
+    at_gateway: bool | None = None,
 ) -> Outcome:
-    """Return the response to a request with a whole path and any login."""
+    """Return the response to a request with a whole path and any login.
+
+    Args:
+        at_gateway: None sends it where its path belongs: to the gateway, to the token server, or to the site.
+    """
+    if at_gateway is None:
+        at_gateway = path.startswith(("/ex/", "/oauth/"))
     headers = {"authorization": authorization} if authorization else {}
     content = b"" if body is None else json.dumps(body).encode()
     return respond(site, Request(method, path, query or {}, headers, content, at_gateway=at_gateway))

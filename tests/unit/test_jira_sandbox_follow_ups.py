@@ -191,7 +191,8 @@ def test_comments_come_in_pages(site: JiraSite) -> None:
     assert answer(site, "GET", f"{COMMENTS}/{newest[0]['id']}")[1] == newest[0]
     assert answer(site, "GET", f"{COMMENTS}/7")[0] == 404
     assert answer(site, "GET", COMMENTS, orderBy="votes")[0] == 400
-    assert answer(site, "GET", COMMENTS, startAt="x")[0] == 400
+    for place in ("x", "-1", "²", "9" * 5_000):
+        assert answer(site, "GET", COMMENTS, startAt=place)[0] == 400
 
 
 @pytest.mark.parametrize(

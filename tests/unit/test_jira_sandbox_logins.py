@@ -101,6 +101,14 @@ def test_the_gateway_serves_one_cloud_id_and_nothing_else(site: JiraSite) -> Non
         )
 
 
+def test_the_site_serves_nothing_of_the_gateway(site: JiraSite) -> None:
+    """A client that sends to the site what belongs to the gateway or the token server is found out."""
+    scoped = basic(site.email, SCOPED_TOKEN)
+    dead = (404, {"errorMessages": ["Dead link"], "errors": {}})
+    assert read(send(site, "GET", f"{gateway(site)}/myself", None, scoped, at_gateway=False)) == dead
+    assert read(send(site, "POST", "/oauth/token", CREDENTIALS, at_gateway=False)) == dead
+
+
 def test_the_site_tells_its_cloud_id_to_anyone(site: JiraSite) -> None:
     """The cloud id is told without a login, also while the site takes no token."""
     site.logins.scoped_only = True
@@ -198,16 +206,16 @@ def test_a_missing_scope_is_told_for_each_endpoint(site: JiraSite) -> None:
 @pytest.mark.parametrize(
     ("scopes", "statuses"),
     [
-        ((READ, WRITE, USERS), [200, 200, 200, 200, 200]),
-        ((WRITE, USERS), [200, 401, 401, 200, 200]),
-        ((READ, WRITE), [401, 200, 200, 200, 401]),
-        ((), [401, 401, 401, 200, 401]),
+        ((READ, WRITE, USERS), [200, 200, 200, 200, 200, 200]),
+        ((WRITE, USERS), [200, 401, 401, 200, 200, 200]),
+        ((READ, WRITE), [401, 200, 200, 200, 401, 401]),
+        ((), [401, 401, 401, 200, 401, 401]),
     ],
 )
 def test_scopes(scopes: tuple[str, ...], statuses: list[int], site: JiraSite) -> None:
     """Each scope opens its endpoints; what kind of Jira it is needs none."""
     site.logins.put(Credential("scoped", "some", site.bot.id, site.email, frozenset(scopes)))
-    paths = ("myself", "priority", "project/search", "serverInfo", "user/search")
+    paths = ("myself", "priority", "project/search", "serverInfo", "user/search", "groups/picker")
     header = basic(site.email, "some")
     asked = [
         read(send(site, "GET", f"{gateway(site)}/{path}", None, header, {"query": "ada"}))[0]

@@ -16,6 +16,7 @@ from sandbox.jira.site import JiraSite
 from sandbox.jira.validation import INVALID_PAYLOAD, Refusal
 
 KEY: Final = r"(?P<key>[^/]+)"
+NUMBER: Final = re.compile("[0-9]{1,9}")
 NO_ISSUE: Final = "Issue does not exist or you do not have permission to see it."
 
 
@@ -82,7 +83,7 @@ class Asked:
         given = self.query.get(name)
         if given is None:
             return default
-        if not given.isdecimal():
+        if not NUMBER.fullmatch(given):
             raise Refusal(f"The value of '{name}' is not a number that is at least 0.")
         return int(given)
 

@@ -6,7 +6,7 @@ import itertools
 import re
 from typing import Final
 
-from sandbox.jira.endpoints.asked import Asked, Route
+from sandbox.jira.endpoints.asked import NUMBER, Asked, Route
 from sandbox.jira.jql import JqlError, Query, parse
 from sandbox.jira.replies import Reply, error_reply, json_reply
 from sandbox.jira.validation import INVALID_PAYLOAD, Refusal
@@ -22,7 +22,7 @@ _REMOVED: Final = (
 def _search_jql(asked: Asked) -> Reply:
     asked.only("jql", "maxResults", "nextPageToken", "fields", "properties", "expand", "fieldsByKeys")
     token = asked.value("nextPageToken", str, "0")
-    if not token.isdecimal():
+    if not NUMBER.fullmatch(token):
         raise Refusal(INVALID_PAYLOAD)
     return _found(asked, int(token), asked.texts("fields") or ["id"], asked.texts("properties"))
 
