@@ -379,7 +379,6 @@ def answer(status: int, content: Any, headers: dict[str, str] | None = None) -> 
         (NotSent("no connection"), NotSent),
         (Unknown("no answer"), NotSent),
     ],
-    ids=str,
 )
 def test_what_the_token_server_says(found: HttpResponse | NotSent | Unknown, expected: Any) -> None:
     """A token is taken in good form alone; a server that is away is Jira that is away."""

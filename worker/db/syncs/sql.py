@@ -168,12 +168,13 @@ WITH session AS (
 SELECT begun.draft, noted.number FROM begun, noted
 """
 
-# Tickets of a project that the account created, newest first, among the newest of the site.
+# Tickets of a project that the account created, newest first, among the newest that are done.
 TICKETS_LIKE: Final[LiteralString] = """
 SELECT newest.jira_id
 FROM (
-    SELECT s.session_id, s.jira_id FROM syncs s
-    WHERE s.state = 'done' AND s.site = %(site)s AND s.origin = 'created' AND s.jira_id IS NOT NULL
+    -- Without other conditions, so that no more rows are read, however few of them are wanted.
+    SELECT s.session_id, s.jira_id, s.site, s.origin FROM syncs s
+    WHERE s.state = 'done'
     ORDER BY s.session_id DESC NULLS LAST
     LIMIT 2000
 ) AS newest
@@ -185,6 +186,7 @@ CROSS JOIN LATERAL (
       AND a.has_reporter = %(has_reporter)s::boolean
     LIMIT 1
 ) AS created
+WHERE newest.site = %(site)s AND newest.origin = 'created' AND newest.jira_id IS NOT NULL
 ORDER BY newest.session_id DESC NULLS LAST
 LIMIT %(limit)s
 """
