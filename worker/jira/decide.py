@@ -246,20 +246,22 @@ def _unseen(answer: Failure, at: Situation, deadline: datetime) -> Next:
     return again
 
 
-def is_certain(outcome: Outcome, at: Situation) -> bool:
-    """Return True if nothing was found for the last time: whether that counts depends on who looks."""
-    if not isinstance(outcome, Absent) or at.deadline is None:
-        return False
-    return at.progress.absences + 1 >= 2 and at.now >= at.deadline + _settled_after(at)
+def is_of_sight(outcome: Outcome, at: Situation) -> bool:
+    """Return True if the outcome depends on whether the account that looked would see the ticket."""
+    return isinstance(outcome, Absent) and at.deadline is not None
 
 
 def _absent(at: Situation) -> Next:
     assert at.deadline is not None  # noqa: S101 - one looks only after a create
-    progress = replace(at.progress, absences=at.progress.absences + 1)
-    if not is_certain(Absent(), at):
-        return _look_again(progress, _look_delay(at, at.deadline))
+    is_settled = at.now >= at.deadline + _settled_after(at)
     if not at.can_see:
-        return Next("review", None, "cannot_see", at.progress)
+        # Not seeing is not absence: it is not counted, and when it would be certain a person decides.
+        if is_settled:
+            return Next("review", None, "cannot_see", at.progress)
+        return _look_again(at.progress, _look_delay(at, at.deadline))
+    progress = replace(at.progress, absences=at.progress.absences + 1)
+    if progress.absences < 2 or not is_settled:
+        return _look_again(progress, _look_delay(at, at.deadline))
     if not _may_recreate(at):
         return Next("review", None, "absent_again", progress)
     since = (progress.failing_since if progress.recreates else None) or at.deadline

@@ -14,7 +14,7 @@ from worker.db.syncs.store import SiteTrouble
 from worker.http_once import NotSent
 from worker.jira.answers import CallFailed, CreateAnswer, Created, Rejected
 from worker.jira.breaker import PROBE_SECONDS, Breaker, shows_acceptance
-from worker.jira.decide import Absent, Next, Outcome, Situation, Unread, decide, is_certain
+from worker.jira.decide import Absent, Next, Outcome, Situation, Unread, decide, is_of_sight
 from worker.jira.follow_up import endpoints_of, follow_up, hold, leave_alone
 from worker.jira.login.choice import questions_of
 from worker.jira.record import detail_of, end_of_doubt, name_of, ticket_of
@@ -221,8 +221,8 @@ class SyncStep:
         return state
 
     def _sighted(self, outcome: Outcome, situation: Situation) -> tuple[Outcome, Situation]:
-        """Ask whether the account would see the ticket, where that decides what absence means."""
-        if not is_certain(outcome, situation):
+        """Ask whether the account would see the ticket, where absence depends on it."""
+        if not is_of_sight(outcome, situation):
             return outcome, situation
         try:
             return outcome, replace(situation, can_see=can_see(self._setup, self._claim))
