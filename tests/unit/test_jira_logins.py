@@ -307,10 +307,10 @@ def test_threads_renew_one_at_a_time() -> None:
     atlassian = Atlassian()
     login = choose(OAUTH, atlassian)
     accesses: list[Any] = []
-    together = threading.Barrier(8)
+    together = threading.Barrier(8, timeout=20)
 
     def work(act: Callable[[], object]) -> None:
-        together.wait(timeout=20)
+        together.wait()
         accesses.append(act())
 
     def all_do(act: Callable[[], object]) -> None:
