@@ -28,7 +28,18 @@ from threadsync.types import Status
 from worker.celery import configuration
 from worker.db.pool import connect_arguments
 from worker.db.sessions.statements import COMMANDS
-from worker.doctor import broker, database, flower, installation, jira, rabbitmq, running, settings, slack
+from worker.doctor import (
+    broker,
+    database,
+    flower,
+    installation,
+    jira,
+    rabbitmq,
+    reporter,
+    running,
+    settings,
+    slack,
+)
 from worker.jira.decide import LOOK_AFTER_SECONDS
 from worker.operate.rights.broker_users import USERS
 
@@ -76,7 +87,7 @@ def test_the_tables_of_rights_are_up_to_date() -> None:
 
 def test_the_table_of_the_doctor_has_every_check() -> None:
     """The page's table has the doctor's checks in their order, and no other."""
-    areas = (settings, broker, rabbitmq, database, installation, running, slack, jira, flower)
+    areas = (settings, broker, rabbitmq, database, installation, running, slack, jira, reporter, flower)
     checks = [check for area in areas for check in area.CHECKS]
     assert [row[0].strip("`") for row in table(read("docs/operate/doctor.md"), "check")] == checks
 
