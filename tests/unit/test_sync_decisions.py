@@ -10,7 +10,7 @@ import pytest
 from threadsync.reasons import REASONS
 from worker.db.syncs.progress import FRESH, STARTS, Progress
 from worker.http_once import NotSent, Unknown
-from worker.jira.answers import AuthProblem, CallFailed, Created, JiraIssue, Rejected, Throttled
+from worker.jira.answers import About, AuthProblem, CallFailed, Created, JiraIssue, Rejected, Throttled
 from worker.jira.decide import (
     LONGEST_PAUSE_SECONDS,
     LOOK_AFTER_SECONDS,
@@ -379,6 +379,25 @@ def test_only_an_absence_asks_what_the_account_sees(
 ) -> None:
     """Only where nothing was found of a create in doubt is it asked what the account would see."""
     assert is_of_sight(outcome, Situation(Progress(), NOW, SETTLE, 0.5, deadline)) == expected
+
+
+@pytest.mark.parametrize(
+    ("about", "named", "expected"),
+    [
+        ("reporter", True, ("retry_wait", "reporter_refused", 0.0)),
+        ("reporter", False, ("blocked", "set_up", None)),
+        ("set_up", True, ("blocked", "set_up", None)),
+        ("draft", True, ("failed", "draft_refused", None)),
+    ],
+)
+def test_a_refused_reporter_is_left_out(
+    about: About, named: bool, expected: tuple[str, str, float | None]
+) -> None:
+    """A create that is refused for its reporter alone is repeated at once, and counts as no failure."""
+    at = Situation(Progress(failures=2), NOW, SETTLE, 0.5, named_reporter=named)
+    following = decide(Rejected(400, "Jira refused it", about=about), at)
+    assert (following.state, following.reason, following.delay) == expected
+    assert following.progress.failures == 2
 
 
 def test_a_hit_counts_whoever_looks() -> None:

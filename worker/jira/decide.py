@@ -41,12 +41,16 @@ SCOPE_MISSING: Final = "scope_missing"
 SCOPE_PROBE_SECONDS: Final = 900.0
 """Pause between two such probes."""
 
+REPORTER_REFUSED: Final = "reporter_refused"
+"""Reason of a create that is repeated without the reporter that Jira refused."""
+
 _LONG_AGO: Final = 600
 _REASONS: Final[Mapping[About, str]] = {
     "draft": "draft_refused",
     "set_up": "set_up",
     "place": "not_found",
     "access": "no_access",
+    "reporter": "set_up",
 }
 
 
@@ -89,6 +93,7 @@ class Situation:
         deadline: of the create whose end is not known; None when there is none.
         was_renewed: the step before ended as this one may, with ``token_renewed``.
         can_see: False if a ticket of the create in doubt may be hidden from the account that looks.
+        named_reporter: the create that was sent named a reporter.
     """
 
     progress: Progress
@@ -98,6 +103,7 @@ class Situation:
     deadline: datetime | None = None
     was_renewed: bool = False
     can_see: bool = True
+    named_reporter: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +160,8 @@ def _surely_not_created(answer: Rejected | Throttled | AuthProblem | NotSent, at
     match answer:
         case Rejected(about="draft"):
             return Next("failed", None, "draft_refused", at.progress)
+        case Rejected(about="reporter") if at.named_reporter:
+            return Next("retry_wait", 0.0, REPORTER_REFUSED, at.progress)
         case Rejected():
             return Next("blocked", None, _REASONS[answer.about], at.progress, may_be_the_site=True)
         case AuthProblem(is_of_scope=True):

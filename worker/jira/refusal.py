@@ -31,10 +31,18 @@ def about(status: int, content: Mapping[str, Any]) -> About:
     """Return what must be fixed after a refusal; ``content`` is its JSON object, empty if it has none."""
     if status != 400:
         return _BY_STATUS.get(status, "set_up")
+    if _names_only_the_reporter(content):
+        return "reporter"
     found = set(_faults(content))
     # Faults for an administrator come first: before they are fixed no draft passes.
     order: tuple[About, ...] = ("access", "place", "set_up")
     return next((fault for fault in order if fault in found), "draft")
+
+
+def _names_only_the_reporter(content: Mapping[str, Any]) -> bool:
+    fields = content.get("errors")
+    names = {str(name).casefold() for name in fields} if isinstance(fields, dict) else set()
+    return names == {"reporter"} and not content.get("errorMessages")
 
 
 def _faults(content: Mapping[str, Any]) -> Iterator[About]:

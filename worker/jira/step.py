@@ -18,6 +18,7 @@ from worker.jira.decide import Absent, Next, Outcome, Situation, Unread, decide,
 from worker.jira.follow_up import endpoints_of, follow_up, hold, leave_alone
 from worker.jira.login.choice import questions_of
 from worker.jira.record import detail_of, end_of_doubt, name_of, ticket_of
+from worker.jira.reporter import Reporter, note_reporter, reporter_of, with_reporter
 from worker.jira.search import look, search_label
 from worker.jira.setup import Setup
 from worker.jira.sight import can_see
@@ -52,6 +53,7 @@ class SyncStep:
         self._site = setup.target.site
         self._sendable_until = began
         self._is_probe = False
+        self._reporter: Reporter | None = None
 
     def run(self) -> SyncState | None:
         """Do the step that the sync's state asks for.
@@ -115,6 +117,7 @@ class SyncStep:
             return self._end("search", Unread(exc), started)
         if not isinstance(seen, Absent):
             return self._end("search", seen, started)
+        self._reporter = reporter_of(self._setup, claim, project)
         begun = self._begin(project, baseline)
         if not isinstance(begun, Begun):
             return begun
@@ -147,7 +150,7 @@ class SyncStep:
                 turn=PLACE_SECONDS,
                 # Its answer may lead to one more question, whether the whole site is in trouble.
                 lease=COMMIT_SECONDS + self._calls(2) * target.account.timeout + WRITE_SECONDS,
-                sender=Sender(account=setup.jira.sender),
+                sender=Sender(account=setup.jira.sender, has_reporter=self._reporter is not None),
             )
             if begun:
                 return begun
@@ -173,6 +176,9 @@ class SyncStep:
         )
         if self._setup.clock.monotonic() > self._sendable_until:
             return NotSent("too much time passed before it could be sent")
+        # A draft that came in the last moment may be another person's.
+        reporter = self._reporter if begun.drafted_by == self._claim.drafted_by else None
+        fields = with_reporter(fields, reporter, target.account.deployment)
         return self._setup.jira.create(fields, self._claim.marker, begun.number)
 
     def _look(self) -> SyncState | None:
@@ -202,6 +208,7 @@ class SyncStep:
             setup.jitter(),
             deadline,
             was_renewed=claim.reason == "token_renewed",
+            named_reporter=self._reporter is not None,
         )
         outcome, situation = self._sighted(outcome, situation)
         following = decide(outcome, situation)
@@ -218,6 +225,9 @@ class SyncStep:
         state = self._write(following, step, outcome, started, number)
         if self._is_probe and not trouble and shows_acceptance(outcome):
             breaker.close()
+        if self._reporter:
+            # Only now, when the sync has its ticket or its next attempt.
+            note_reporter(setup, self._reporter, outcome, following)
         return state
 
     def _sighted(self, outcome: Outcome, situation: Situation) -> tuple[Outcome, Situation]:

@@ -109,7 +109,10 @@ SELECT c.session_id, t.channel_id, t.thread_ts,
        c.site, c.marker, c.draft,
        c.unfinished_claims, {COLUMNS}, c.jira_key, c.duplicates, c.updated_before,
        c.origin, c.done_at, c.linked_back_at, c.audited_at, doubt.deadline, doubt.baseline,
-       doubt.doubtful_project, doubt.doubtful_senders,
+       doubt.doubtful_project, doubt.doubtful_senders, c.drafted_by,
+       EXISTS (
+           SELECT FROM sync_attempts r WHERE r.session_id = c.session_id AND r.reason = 'reporter_refused'
+       ) AS was_reporter_refused,
        coalesce(c.drafted_at <= t.unlinked_at, false) AS is_unlinked,
        t.left_keys AS unlinked_keys, ARRAY(
            SELECT l.jira_id FROM left_tickets l
@@ -153,7 +156,7 @@ WITH session AS (
           WHERE o.site = %(site)s AND o.project_key = %(project_key)s AND o.state = 'inflight'
             AND o.turn_until > {NOW}
       )
-    RETURNING s.session_id, s.fence, s.draft, s.drafted_at
+    RETURNING s.session_id, s.fence, s.draft, s.drafted_at, s.drafted_by
 ), noted AS (
     INSERT INTO sync_attempts
         (session_id, number, step, fence, started_at, deadline, project_key, baseline, drafted_at, account,
@@ -165,7 +168,7 @@ WITH session AS (
     FROM begun b
     RETURNING number
 )
-SELECT begun.draft, noted.number FROM begun, noted
+SELECT begun.draft, begun.drafted_by, noted.number FROM begun, noted
 """
 
 # Tickets of a project that the account created, newest first, among the newest that are done.
