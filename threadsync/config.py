@@ -198,6 +198,11 @@ class Settings(BaseSettings):
     jira_issue_type: str = Field(
         "Task", max_length=255, description="of tickets whose draft names none: its name, or its id in digits"
     )
+    jira_reporter: Literal["account", "requester"] = Field(
+        "account",
+        description="the reporter of tickets: `account`, that of the login, or `requester`, the person who "
+        "asked",
+    )
     jira_settle_seconds: float = Field(
         600,
         ge=1,

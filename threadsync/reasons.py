@@ -19,6 +19,7 @@ REASONS: Final[Mapping[str, str]] = {
     "Check JIRA_URL, and that the worker reaches Jira without one; the sync then continues by itself.",
     "create_again": "the last attempt certainly created no ticket; it is repeated.",
     "token_renewed": "Jira no longer accepted the access token; it is tried once with a new one.",
+    "reporter_refused": "Jira did not take the requester as the reporter; the ticket is created without.",
     "scope_missing": "the token lacks a scope; threadsync doctor lists those that are needed. Give it the "
     "scope; one sync tries every 15 minutes, and all continue when it is accepted. At once: threadsync syncs "
     "retry --all-blocked",

@@ -15,6 +15,7 @@ from tests.support.servers import PostgresForTests, as_owner, ask
 from worker.db.channels import sql as channel_queries
 from worker.db.dead_letters import sql as dead_letter_queries
 from worker.db.overview import sql as overview_queries
+from worker.db.reporters import sql as reporter_queries
 from worker.db.session_parts import ACT
 from worker.db.sessions import many_sql
 from worker.db.sessions import sql as queries
@@ -36,6 +37,7 @@ STATEMENTS: Final = {
         ("SYNC_", decision_sql),
         ("LEFT_", left_queries),
         ("STEP_", step_queries),
+        ("REPORTER_", reporter_queries),
         ("STATUS_", status_queries),
         ("CHANNEL_", channel_queries),
     )
@@ -58,8 +60,15 @@ SCANNED: Final = {
     "COUNTS": {"thread_sessions", "syncs", "dead_letters", "jira_sites"},
 }
 
-# Tables with one row, or with the people and channels that were forgotten and the acts for that.
-TINY: Final = {"slack_installation", "forgotten_channels", "forgotten_people", "forget_acts"}
+# Tables with one row, or with the people and channels that were forgotten and the acts for that, or with at
+# most two rows for each project.
+TINY: Final = {
+    "slack_installation",
+    "forgotten_channels",
+    "forgotten_people",
+    "forget_acts",
+    "jira_reporters",
+}
 
 ROWS: Final = bounded(100_000, 20_000)
 """Rows of most tables. The fewer there are, the sooner a scan is the cheaper plan."""

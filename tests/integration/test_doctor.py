@@ -29,6 +29,7 @@ from tests.support.servers import as_member
 from tests.support.waiting import wait_until
 from tests.support.workers import ROOT
 from threadsync.config import Settings, get_settings
+from threadsync.marker import site_of
 from worker.db.migrate import migrate, migrations
 from worker.db.roles import CONSOLE, READ, RUN, create_login, create_roles
 from worker.doctor.examination import examine
@@ -161,6 +162,18 @@ def with_sql(plant: str, undo: str) -> Plant:
         ward.undo.append(lambda: ward.sql(undo))
 
     return planted
+
+
+def hide_a_reporter(ward: Ward) -> None:
+    """Let a worker have met a ticket that its reporter hides from us."""
+    ward.env["JIRA_REPORTER"] = "requester"
+    site = site_of(ward.jira.url)
+    with psycopg.connect(ward.postgres.url, autocommit=True) as connection:
+        connection.execute(
+            "INSERT INTO jira_reporters (site, project_key, problem, jira_id, noted_at, looked_at) "
+            "VALUES (%s, 'PROJ', 'hidden', '10007', now(), now())",
+            (site,),
+        )
 
 
 def wrong_password(name: str) -> Plant:
@@ -551,6 +564,7 @@ MISTAKES: dict[str, tuple[Plant, str, str, str]] = {
         "correct the variable",
     ),
     "jira: ends": (set_env(JIRA_TOKEN_EXPIRES="2020-01-01"), "jira: expiry", "error", "another token"),
+    "jira: reporter": (hide_a_reporter, "jira: reporter", "warning", "browse these projects"),
     "jira: half": (unset_env("JIRA_URL"), "jira: settings", "error", "both"),
     "jira: http": (
         set_env(JIRA_URL="http://jira.invalid", JIRA_ALLOW_HTTP="true"),
@@ -686,7 +700,8 @@ OF_NO_MATTER = {
     "PUBLIC_HOSTS",
     *("OTEL_TRACES_EXPORTER", "OTEL_EXPORTER_OTLP_ENDPOINT", "JIRA_DEPLOYMENT", "JIRA_ISSUE_TYPE"),
     *("JIRA_ALLOW_HTTP", "JIRA_CLOUD_ID", "JIRA_TOKEN_EXPIRES"),
-    *("JIRA_OAUTH_CLIENT_ID", "JIRA_OAUTH_CLIENT_SECRET"),
+    *("JIRA_OAUTH_CLIENT_ID", "JIRA_OAUTH_CLIENT_SECRET", "JIRA_OAUTH_TOKEN_URL", "JIRA_API_GATEWAY"),
+    "JIRA_REPORTER",
     *("RETENTION_DRAFTS_DAYS", "RETENTION_LETTERS_DAYS", "RETENTION_SESSIONS_DAYS"),
 }
 """Settings that a service may have besides, but that do not affect its health."""

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import httpx
 
+from sandbox.chaos.interruptions import Steps
 from sandbox.chaos.world import URL, World
 from sandbox.jira.site import JiraSite
 from sandbox.jira.transport import SandboxTransport
@@ -20,6 +21,7 @@ from tests.support.jira_requests import basic
 from worker.jira.answers import JiraAccount, OAuthClient
 from worker.jira.client import JiraClient
 from worker.jira.paths import endpoint_of
+from worker.jira.setup import Setup, of_nobody
 
 CLOUD_ID: Final = "11223344-a1b2-4b33-c444-def123456789"
 GATEWAY: Final = "https://gateway.example"
@@ -30,6 +32,7 @@ SERVICE: Final = ("service@example.com", "hunter4")
 
 _SCOPE: Final = {"code": 401, "message": "Unauthorized; scope does not match"}
 _UNAUTHORIZED: Final = {"code": 401, "message": "Unauthorized"}
+_NO_REPORTER: Final = {"errorMessages": [], "errors": {"reporter": "The reporter specified is not a user."}}
 _NO_TICKET: Final = {"errorMessages": ["Issue does not exist or you do not have permission to see it."]}
 
 
@@ -68,6 +71,9 @@ class Front(httpx.AsyncBaseTransport):
         refuses: endpoints that refuse every token.
         revokes_at: endpoints; the next call of each finds its access token revoked.
         blind: accounts (e-mail address or client id) that see only the tickets that they created.
+        takes_reporters: Jira lets us name the reporter; else it refuses the ticket.
+        hides_reported: only its reporter sees a ticket that names one.
+        reporters: the reporter of each ticket that names one, by the ticket's id.
         is_token_server_down, is_site_silent: the token server, or ``tenant_info``, does not respond.
         asked: counts of requests: ``site``, ``gateway``, ``token``, ``tenant_info``.
     """
@@ -88,6 +94,9 @@ class Front(httpx.AsyncBaseTransport):
         self.refuses: set[str] = set()
         self.revokes_at: set[str] = set()
         self.blind: set[str] = set()
+        self.takes_reporters, self.hides_reported = True, False
+        self.reporters: dict[str, str] = {}
+        self._named: str | None = None
         self.is_token_server_down = self.is_site_silent = False
         self.asked: Counter[str] = Counter()
 
@@ -150,6 +159,10 @@ class Front(httpx.AsyncBaseTransport):
         self._attribute()
         if endpoint == "issue":
             self._sender = account
+            fields = json.loads(await request.aread())["fields"]
+            self._named = fields.get("reporter", {}).get("accountId")
+            if self._named and not self.takes_reporters:
+                return httpx.Response(400, json=_NO_REPORTER)
         headers = {**request.headers, "authorization": basic(self._site.email, self._site.token)}
         url = httpx.URL(URL).copy_with(raw_path=path.encode() + _query(request.url))
         inner = httpx.Request(
@@ -160,24 +173,32 @@ class Front(httpx.AsyncBaseTransport):
             extensions=request.extensions,
         )
         response = await self._jira.handle_async_request(inner)
-        if account not in self.blind or response.status_code != 200:
-            return response
         self._attribute()
+        if not (account in self.blind or self.hides_reported) or response.status_code != 200:
+            return response
         return self._without_others(json.loads(await response.aread()), account)
 
     def _attribute(self) -> None:
         """Note who created the tickets that are new; a late one is of who created last."""
         for issue in self._site.issues:
+            if issue.id not in self._creators and self._named:
+                self.reporters[issue.id] = self._named
             self._creators.setdefault(issue.id, self._sender)
 
     def _without_others(self, content: Any, account: str) -> httpx.Response:
         """Leave out what the account may not see, as Jira does: without a word, or as a 404."""
         if "issues" in content:
-            seen = [issue for issue in content["issues"] if self._creators.get(issue["id"]) == account]
+            seen = [issue for issue in content["issues"] if self._sees(account, issue["id"])]
             return httpx.Response(200, json={**content, "issues": seen})
-        if self._creators.get(content.get("id"), account) != account:
+        if "id" in content and not self._sees(account, content["id"]):
             return httpx.Response(404, json=_NO_TICKET)
         return httpx.Response(200, json=content)
+
+    def _sees(self, account: str, issue_id: str) -> bool:
+        """Return True if the account, which is no person and so never a reporter, sees the ticket."""
+        if self.hides_reported and issue_id in self.reporters:
+            return False
+        return account not in self.blind or self._creators.get(issue_id) == account
 
 
 def _query(url: httpx.URL) -> bytes:
@@ -188,6 +209,12 @@ class LoginWorld(World):
     """A world whose worker may be restarted with another login, and that has more than one session."""
 
     front: Front
+    account_of: Callable[[str], str | None] = staticmethod(of_nobody)
+
+    def name_requesters(self, account_of: Callable[[str], str | None]) -> None:
+        """Restart the worker with JIRA_REPORTER=requester."""
+        self.target = replace(self.target, names_requester=True)
+        self.account_of = account_of
 
     def log_in(self, account: JiraAccount) -> None:
         """Restart the worker with this login."""
@@ -212,6 +239,9 @@ class LoginWorld(World):
     def stands(self) -> tuple[str, str | None]:
         """Return state and reason."""
         return self.state().state, self.state().reason
+
+    def _setup(self, steps: Steps, jira: JiraClient) -> Setup:
+        return replace(super()._setup(steps, jira), account_of=self.account_of)
 
     def _connect(self) -> JiraClient:
         if not hasattr(self, "front"):

@@ -307,10 +307,10 @@ def test_threads_renew_one_at_a_time() -> None:
     atlassian = Atlassian()
     login = choose(OAUTH, atlassian)
     accesses: list[Any] = []
-    together = threading.Barrier(8)
+    together = threading.Barrier(8, timeout=20)
 
     def work(act: Callable[[], object]) -> None:
-        together.wait(timeout=20)
+        together.wait()
         accesses.append(act())
 
     def all_do(act: Callable[[], object]) -> None:
@@ -379,7 +379,6 @@ def answer(status: int, content: Any, headers: dict[str, str] | None = None) -> 
         (NotSent("no connection"), NotSent),
         (Unknown("no answer"), NotSent),
     ],
-    ids=str,
 )
 def test_what_the_token_server_says(found: HttpResponse | NotSent | Unknown, expected: Any) -> None:
     """A token is taken in good form alone; a server that is away is Jira that is away."""

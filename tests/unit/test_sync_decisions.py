@@ -10,7 +10,7 @@ import pytest
 from threadsync.reasons import REASONS
 from worker.db.syncs.progress import FRESH, STARTS, Progress
 from worker.http_once import NotSent, Unknown
-from worker.jira.answers import AuthProblem, CallFailed, Created, JiraIssue, Rejected, Throttled
+from worker.jira.answers import About, AuthProblem, CallFailed, Created, JiraIssue, Rejected, Throttled
 from worker.jira.decide import (
     LONGEST_PAUSE_SECONDS,
     LOOK_AFTER_SECONDS,
@@ -23,7 +23,7 @@ from worker.jira.decide import (
     Situation,
     Unread,
     decide,
-    is_certain,
+    is_of_sight,
 )
 from worker.jira.record import end_of_doubt
 
@@ -342,35 +342,62 @@ def test_a_missing_scope_in_doubt_parks_the_site_and_looks_again() -> None:
     assert (late.state, late.reason) == ("review", "not_confirmed")
 
 
+@pytest.mark.parametrize("absences", [0, 1, 5])
 @pytest.mark.parametrize("recreates", [0, 1, 4])
-def test_not_seeing_is_not_absence(recreates: int) -> None:
+def test_not_seeing_is_not_absence(recreates: int, absences: int) -> None:
     """Absence that would count goes to an operator if the account may not see the ticket."""
-    progress = Progress(absences=1, recreates=recreates, failing_since=ago(hours=1))
+    progress = Progress(absences=absences, recreates=recreates, failing_since=ago(hours=1))
     deadline = ago(hours=23)
-    assert is_certain(Absent(), Situation(progress, NOW, SETTLE, 0.5, deadline))
     following = decided(Absent(), progress, deadline=deadline, can_see=False)
     assert (following.state, following.reason, following.delay) == ("review", "cannot_see", None)
+    assert following.progress.absences == absences
     assert end_of_doubt(Absent(), following) is None
-    seen = decided(Absent(), progress, deadline=deadline)
-    assert end_of_doubt(Absent(), seen) == "absent"
+
+
+@pytest.mark.parametrize("absences", [0, 1])
+def test_not_seeing_is_not_counted(absences: int) -> None:
+    """A look of an account that may not see the ticket is none of the two that must say no."""
+    following = decided(Absent(), Progress(absences=absences), deadline=ago(seconds=599), can_see=False)
+    assert (following.state, following.reason) == ("unknown", "no_answer")
+    assert (following.progress.looks, following.progress.absences) == (1, absences)
+    assert decided(Absent(), Progress(), deadline=ago(seconds=599)).progress.absences == 1
 
 
 @pytest.mark.parametrize(
-    ("outcome", "absences", "deadline"),
+    ("outcome", "deadline", "expected"),
     [
-        (Absent(), 0, ago(hours=1)),
-        (Absent(), 5, ago(seconds=599)),
-        (Absent(), 5, None),
-        (Found(ISSUE), 5, ago(hours=1)),
-        (Unread(CallFailed(Unknown("503", 503))), 5, ago(hours=1)),
+        (Absent(), ago(hours=1), True),
+        (Absent(), ago(seconds=1), True),
+        (Absent(), None, False),
+        (Found(ISSUE), ago(hours=1), False),
+        (Unread(CallFailed(Unknown("503", 503))), ago(hours=1), False),
     ],
     ids=lambda value: str(value)[:40],
 )
-def test_before_absence_counts_nothing_is_asked_of_the_account(
-    outcome: Outcome, absences: int, deadline: datetime | None
+def test_only_an_absence_asks_what_the_account_sees(
+    outcome: Outcome, deadline: datetime | None, expected: bool
 ) -> None:
-    """An absence that does not count yet, and any other outcome, asks nothing of the account."""
-    assert not is_certain(outcome, Situation(Progress(absences=absences), NOW, SETTLE, 0.5, deadline))
+    """Only where nothing was found of a create in doubt is it asked what the account would see."""
+    assert is_of_sight(outcome, Situation(Progress(), NOW, SETTLE, 0.5, deadline)) == expected
+
+
+@pytest.mark.parametrize(
+    ("about", "named", "expected"),
+    [
+        ("reporter", True, ("retry_wait", "reporter_refused", 0.0)),
+        ("reporter", False, ("blocked", "set_up", None)),
+        ("set_up", True, ("blocked", "set_up", None)),
+        ("draft", True, ("failed", "draft_refused", None)),
+    ],
+)
+def test_a_refused_reporter_is_left_out(
+    about: About, named: bool, expected: tuple[str, str, float | None]
+) -> None:
+    """A create that is refused for its reporter alone is repeated at once, and counts as no failure."""
+    at = Situation(Progress(failures=2), NOW, SETTLE, 0.5, named_reporter=named)
+    following = decide(Rejected(400, "Jira refused it", about=about), at)
+    assert (following.state, following.reason, following.delay) == expected
+    assert following.progress.failures == 2
 
 
 def test_a_hit_counts_whoever_looks() -> None:

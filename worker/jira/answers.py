@@ -13,8 +13,9 @@ from threadsync.jira_login import GATEWAY, TOKEN_URL
 from worker.http_once import NotSent, Unknown
 
 Deployment = Literal["cloud", "datacenter"]
-About = Literal["draft", "set_up", "place", "access"]
-"""Fault behind a refusal: draft, create screen, place (project, issue type or address), or permission."""
+About = Literal["draft", "set_up", "place", "access", "reporter"]
+"""Fault behind a refusal: draft, create screen, place (project, issue type or address), permission, or the
+reporter alone."""
 
 LONGEST_ASKED_SECONDS: Final = 3_600.0
 """The longest pause that is granted to a Jira that asks for one.

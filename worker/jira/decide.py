@@ -41,12 +41,16 @@ SCOPE_MISSING: Final = "scope_missing"
 SCOPE_PROBE_SECONDS: Final = 900.0
 """Pause between two such probes."""
 
+REPORTER_REFUSED: Final = "reporter_refused"
+"""Reason of a create that is repeated without the reporter that Jira refused."""
+
 _LONG_AGO: Final = 600
 _REASONS: Final[Mapping[About, str]] = {
     "draft": "draft_refused",
     "set_up": "set_up",
     "place": "not_found",
     "access": "no_access",
+    "reporter": "set_up",
 }
 
 
@@ -89,6 +93,7 @@ class Situation:
         deadline: of the create whose end is not known; None when there is none.
         was_renewed: the step before ended as this one may, with ``token_renewed``.
         can_see: False if a ticket of the create in doubt may be hidden from the account that looks.
+        named_reporter: the create that was sent named a reporter.
     """
 
     progress: Progress
@@ -98,6 +103,7 @@ class Situation:
     deadline: datetime | None = None
     was_renewed: bool = False
     can_see: bool = True
+    named_reporter: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +160,8 @@ def _surely_not_created(answer: Rejected | Throttled | AuthProblem | NotSent, at
     match answer:
         case Rejected(about="draft"):
             return Next("failed", None, "draft_refused", at.progress)
+        case Rejected(about="reporter") if at.named_reporter:
+            return Next("retry_wait", 0.0, REPORTER_REFUSED, at.progress)
         case Rejected():
             return Next("blocked", None, _REASONS[answer.about], at.progress, may_be_the_site=True)
         case AuthProblem(is_of_scope=True):
@@ -246,20 +254,22 @@ def _unseen(answer: Failure, at: Situation, deadline: datetime) -> Next:
     return again
 
 
-def is_certain(outcome: Outcome, at: Situation) -> bool:
-    """Return True if nothing was found for the last time: whether that counts depends on who looks."""
-    if not isinstance(outcome, Absent) or at.deadline is None:
-        return False
-    return at.progress.absences + 1 >= 2 and at.now >= at.deadline + _settled_after(at)
+def is_of_sight(outcome: Outcome, at: Situation) -> bool:
+    """Return True if the outcome depends on whether the account that looked would see the ticket."""
+    return isinstance(outcome, Absent) and at.deadline is not None
 
 
 def _absent(at: Situation) -> Next:
     assert at.deadline is not None  # noqa: S101 - one looks only after a create
-    progress = replace(at.progress, absences=at.progress.absences + 1)
-    if not is_certain(Absent(), at):
-        return _look_again(progress, _look_delay(at, at.deadline))
+    is_settled = at.now >= at.deadline + _settled_after(at)
     if not at.can_see:
-        return Next("review", None, "cannot_see", at.progress)
+        # Not seeing is not absence: it is not counted, and when it would be certain a person decides.
+        if is_settled:
+            return Next("review", None, "cannot_see", at.progress)
+        return _look_again(at.progress, _look_delay(at, at.deadline))
+    progress = replace(at.progress, absences=at.progress.absences + 1)
+    if progress.absences < 2 or not is_settled:
+        return _look_again(progress, _look_delay(at, at.deadline))
     if not _may_recreate(at):
         return Next("review", None, "absent_again", progress)
     since = (progress.failing_since if progress.recreates else None) or at.deadline

@@ -39,6 +39,8 @@ def about(status: int, content: Mapping[str, Any], sent: Collection[str] = ()) -
     """
     if status != 400:
         return _BY_STATUS.get(status, "set_up")
+    if _names_only_the_reporter(content):
+        return "reporter"
     drafted = _OF_THE_DRAFT | {name.casefold() for name in sent if name not in _NOT_DRAFTED}
     found = set(_faults(content, drafted))
     # Faults for an administrator come first: before they are fixed no draft passes.
@@ -58,6 +60,12 @@ def by_field(detail: str) -> dict[str, str]:
         if text:
             found.setdefault(name, []).append(text)
     return {name: " ".join(texts) for name, texts in found.items()}
+
+
+def _names_only_the_reporter(content: Mapping[str, Any]) -> bool:
+    fields = content.get("errors")
+    names = {str(name).casefold() for name in fields} if isinstance(fields, dict) else set()
+    return names == {"reporter"} and not content.get("errorMessages")
 
 
 def _faults(content: Mapping[str, Any], drafted: Collection[str]) -> Iterator[About]:

@@ -31,6 +31,7 @@ class Target:
     Args:
         settle: seconds after a create's deadline within which its ticket may still come to light.
         at_once: most creates of one project in flight.
+        names_requester: tickets name the person who asked as their reporter.
     """
 
     account: JiraAccount
@@ -39,17 +40,30 @@ class Target:
     issue_type: str
     settle: float
     at_once: int
+    names_requester: bool = False
+
+
+def of_nobody(user_id: str) -> str | None:
+    """Know no account of a Slack user, as a worker that cannot look people up."""
+    return None
 
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """Dependencies of a step. ``jitter`` returns 0 to 1, another number each time."""
+    """Dependencies of a step.
+
+    Args:
+        jitter: returns 0 to 1, another number each time.
+        account_of: returns the one Jira account of a Slack user: its id, or its name on Data Center; None
+            where there is none or it cannot be found out now. May raise ``CallFailed``.
+    """
 
     store: SyncStore
     jira: JiraClient
     target: Target
     jitter: Callable[[], float] = random.random
     clock: Clock = time
+    account_of: Callable[[str], str | None] = of_nobody
 
 
 @lru_cache(maxsize=1)
@@ -86,4 +100,5 @@ def target_of(settings: Settings) -> Target | None:
         settings.jira_issue_type,
         settings.jira_settle_seconds,
         settings.jira_creates_at_once,
+        settings.jira_reporter == "requester",
     )

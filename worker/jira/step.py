@@ -15,10 +15,11 @@ from worker.db.syncs.store import SiteTrouble
 from worker.http_once import NotSent
 from worker.jira.answers import CallFailed, CreateAnswer, Created, Rejected
 from worker.jira.breaker import PROBE_SECONDS, Breaker, shows_acceptance
-from worker.jira.decide import Absent, Next, Outcome, Situation, Unread, decide, is_certain
+from worker.jira.decide import Absent, Next, Outcome, Situation, Unread, decide, is_of_sight
 from worker.jira.follow_up import endpoints_of, follow_up, hold, leave_alone
 from worker.jira.login.choice import questions_of
 from worker.jira.record import detail_of, end_of_doubt, name_of, ticket_of
+from worker.jira.reporter import Reporter, note_reporter, reporter_of, with_reporter
 from worker.jira.search import look, search_label
 from worker.jira.setup import Setup
 from worker.jira.sight import can_see
@@ -56,6 +57,7 @@ class SyncStep:
         # As of the claim: a setting that changes now is for the next attempt.
         target = setup.target
         self._defaults = defaults_of(claim.channel_settings, target.project_key, target.issue_type)
+        self._reporter: Reporter | None = None
 
     def run(self) -> SyncState | None:
         """Do the step that the sync's state asks for.
@@ -124,6 +126,7 @@ class SyncStep:
             return self._end("search", Unread(exc), started)
         if not isinstance(seen, Absent):
             return self._end("search", seen, started)
+        self._reporter = reporter_of(self._setup, claim, project)
         begun = self._begin(project, baseline)
         if not isinstance(begun, Begun):
             return begun
@@ -159,7 +162,7 @@ class SyncStep:
                 turn=PLACE_SECONDS,
                 # Its answer may lead to one more question, whether the whole site is in trouble.
                 lease=COMMIT_SECONDS + self._calls(2) * target.account.timeout + WRITE_SECONDS,
-                sender=Sender(account=setup.jira.sender),
+                sender=Sender(account=setup.jira.sender, has_reporter=self._reporter is not None),
             )
             if begun:
                 return begun
@@ -188,6 +191,9 @@ class SyncStep:
         )
         if self._setup.clock.monotonic() > self._sendable_until:
             return NotSent("too much time passed before it could be sent")
+        # A draft that came in the last moment may be another person's.
+        reporter = self._reporter if begun.drafted_by == self._claim.drafted_by else None
+        fields = with_reporter(fields, reporter, self._setup.target.account.deployment)
         return self._setup.jira.create(fields, self._claim.marker, begun.number)
 
     def _look(self) -> SyncState | None:
@@ -217,6 +223,7 @@ class SyncStep:
             setup.jitter(),
             deadline,
             was_renewed=claim.reason == "token_renewed",
+            named_reporter=self._reporter is not None,
         )
         outcome, situation = self._sighted(outcome, situation)
         following = decide(outcome, situation)
@@ -233,11 +240,14 @@ class SyncStep:
         state = self._write(following, step, outcome, started, number)
         if self._is_probe and not trouble and shows_acceptance(outcome):
             breaker.close()
+        if self._reporter:
+            # Only now, when the sync has its ticket or its next attempt.
+            note_reporter(setup, self._reporter, outcome, following)
         return state
 
     def _sighted(self, outcome: Outcome, situation: Situation) -> tuple[Outcome, Situation]:
-        """Ask whether the account would see the ticket, where that decides what absence means."""
-        if not is_certain(outcome, situation):
+        """Ask whether the account would see the ticket, where absence depends on it."""
+        if not is_of_sight(outcome, situation):
             return outcome, situation
         try:
             return outcome, replace(situation, can_see=can_see(self._setup, self._claim))

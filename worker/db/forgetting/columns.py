@@ -126,6 +126,7 @@ OF_NOBODY: Final[Mapping[str, Mapping[str, str]]] = {
     "dead_letters": {"state": _CODE, "settled_via": _CODE, "settled_login": _SIGNED["login"]},
     "jira_sites": {"site": _JIRA, "trouble": _CODE},
     "jira_pauses": {"site": _JIRA, "endpoint": _CODE},
+    "jira_reporters": {**dict.fromkeys(("site", "project_key", "jira_id"), _JIRA), "problem": _CODE},
     "syncs": {
         **dict.fromkeys(("state", "reason", "origin", "forgetting"), _CODE),
         **dict.fromkeys(("site", "project_key", "jira_id", "jira_key", "duplicates"), _JIRA),

@@ -10,6 +10,7 @@ from uuid import UUID
 
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict
 
+from threadsync.actors import AnyActor, StoredActor
 from threadsync.channel_settings.values import ChannelSettings, read_member
 from threadsync.marker import marker_of
 from threadsync.syncs import (
@@ -48,6 +49,7 @@ class Claim(BaseModel):
     Writes say its ``fence``; ``now`` is the database's clock. ``deadline``, ``baseline`` and
     ``doubtful_project`` are about a create whose end is not known: its deadline, and where to look for its
     ticket; ``doubtful_senders`` are who sent such creates. ``reason`` is that of the step before.
+    ``drafted_by`` is who asked; ``was_reporter_refused``: Jira refused to have that person as the reporter.
     ``newest_channel_id`` is the channel's id in Slack by now, where that is another one.
     ``session_key`` is the ticket that the session has. ``draft`` is None if it cannot be read.
     ``is_unlinked``: the session's ticket was unlinked since the draft was written. ``unlinked_keys`` and
@@ -82,6 +84,8 @@ class Claim(BaseModel):
     baseline: int | None
     doubtful_project: str | None
     doubtful_senders: tuple[Sender, ...] = ()
+    drafted_by: StoredActor = None
+    was_reporter_refused: bool = False
     is_unlinked: bool
     unlinked_keys: tuple[str, ...]
     unlinked_ids: tuple[str, ...]
@@ -106,6 +110,7 @@ class Begun:
 
     draft: Draft
     number: int
+    drafted_by: AnyActor | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -119,7 +119,10 @@ SELECT c.session_id, t.channel_id, t.thread_ts, c.made_with,
        c.site, c.marker, c.draft,
        c.unfinished_claims, {COLUMNS}, c.jira_key, c.duplicates, c.updated_before,
        c.origin, c.done_at, c.linked_back_at, c.audited_at, doubt.deadline, doubt.baseline,
-       doubt.doubtful_project, doubt.doubtful_senders,
+       doubt.doubtful_project, doubt.doubtful_senders, c.drafted_by,
+       EXISTS (
+           SELECT FROM sync_attempts r WHERE r.session_id = c.session_id AND r.reason = 'reporter_refused'
+       ) AS was_reporter_refused,
        coalesce(c.drafted_at <= t.unlinked_at, false) AS is_unlinked,
        t.left_keys AS unlinked_keys, ARRAY(
            SELECT l.jira_id FROM left_tickets l
@@ -172,7 +175,7 @@ WITH session AS (
           WHERE o.site = %(site)s AND o.project_key = %(project_key)s AND o.state = 'inflight'
             AND o.turn_until > {NOW}
       )
-    RETURNING s.session_id, s.fence, s.draft, s.drafted_at
+    RETURNING s.session_id, s.fence, s.draft, s.drafted_at, s.drafted_by
 ), noted AS (
     INSERT INTO sync_attempts
         (session_id, number, step, fence, started_at, deadline, project_key, baseline, drafted_at, account,
@@ -184,15 +187,16 @@ WITH session AS (
     FROM begun b
     RETURNING number
 )
-SELECT begun.draft, noted.number FROM begun, noted
+SELECT begun.draft, begun.drafted_by, noted.number FROM begun, noted
 """
 
-# Tickets of a project that the account created, newest first, among the newest of the site.
+# Tickets of a project that the account created, newest first, among the newest that are done.
 TICKETS_LIKE: Final[LiteralString] = """
 SELECT newest.jira_id
 FROM (
-    SELECT s.session_id, s.jira_id FROM syncs s
-    WHERE s.state = 'done' AND s.site = %(site)s AND s.origin = 'created' AND s.jira_id IS NOT NULL
+    -- Without other conditions, so that no more rows are read, however few of them are wanted.
+    SELECT s.session_id, s.jira_id, s.site, s.origin FROM syncs s
+    WHERE s.state = 'done'
     ORDER BY s.session_id DESC NULLS LAST
     LIMIT 2000
 ) AS newest
@@ -204,6 +208,7 @@ CROSS JOIN LATERAL (
       AND a.has_reporter = %(has_reporter)s::boolean
     LIMIT 1
 ) AS created
+WHERE newest.site = %(site)s AND newest.origin = 'created' AND newest.jira_id IS NOT NULL
 ORDER BY newest.session_id DESC NULLS LAST
 LIMIT %(limit)s
 """

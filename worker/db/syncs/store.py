@@ -11,7 +11,7 @@ from uuid import UUID
 import structlog
 from pydantic import ValidationError
 
-from threadsync.actors import AnyActor, SlackActor, as_json
+from threadsync.actors import AnyActor, SlackActor, as_json, readable_actor
 from threadsync.channel_settings.resolution import Defaults
 from threadsync.channel_settings.values import SettingName
 from threadsync.syncs import (
@@ -27,6 +27,7 @@ from threadsync.syncs import (
 )
 from threadsync.types import describe
 from worker.db.forgetting.arrivals import kept
+from worker.db.reporters.store import ReporterStore
 from worker.db.store import Store
 from worker.db.syncs import decision_sql, site_sql, sql
 from worker.db.syncs.claim import Begun, Claim, Ending, Sender
@@ -77,6 +78,11 @@ class SyncStore(Store):
     def steps(self) -> TicketStepStore:
         """The store of the steps that follow tickets."""
         return TicketStepStore(self._pool, self._clock)
+
+    @property
+    def reporters(self) -> ReporterStore:
+        """The store of projects in which a reporter did not work."""
+        return ReporterStore(self._pool, self._clock)
 
     def get(self, session_id: UUID) -> SyncDetail | None:
         """Read a sync with its attempts and decisions, or None."""
@@ -197,7 +203,10 @@ class SyncStore(Store):
         with self._connection() as connection, connection.transaction():
             connection.execute(sql.LOCK_PROJECT, params)
             rows = connection.execute(sql.BEGIN_CREATE, params).fetchall()
-        return Begun(Draft.model_validate(rows[0]["draft"]), rows[0]["number"]) if rows else None
+        if not rows:
+            return None
+        draft, drafted_by = Draft.model_validate(rows[0]["draft"]), readable_actor(rows[0]["drafted_by"])
+        return Begun(draft, rows[0]["number"], drafted_by)
 
     def finish(self, claim: Claim, ending: Ending) -> SyncState | None:
         """Write the end of a step; return the sync as it is then, or None when the claim is lost."""
