@@ -27,10 +27,9 @@ IS_REFUSED: Final = f"""coalesce({ACTOR} ? 'user_id' AND EXISTS (
 REFUSED: Final = f"refused AS (SELECT WHERE {IS_REFUSED})"
 FOUND_REFUSED: Final = "EXISTS (SELECT FROM refused)"
 IS_ALLOWED: Final = f"NOT {FOUND_REFUSED}"
-# In place of a session, for a command that was refused where there is none: one with the nil UUID.
-NO_SESSION: Final = f"""'00000000-0000-0000-0000-000000000000'::uuid AS id,
-       %(channel_id)s::text AS channel_id, %(thread_ts)s::text AS thread_ts, {ACTOR} ->> 'user_id' AS user_id,
-       'collecting' AS status, NULL::text AS jira_key, now() AS created_at, now() AS updated_at"""
+# In place of `SESSION`, for a command that was refused where there is none: one with the nil UUID.
+NO_SESSION: Final = f"""'00000000-0000-0000-0000-000000000000'::uuid, %(channel_id)s::text,
+       %(thread_ts)s::text, {ACTOR} ->> 'user_id', 'collecting', NULL, now(), now()"""
 # In place of "there is no session": the thread began before its channel was forgotten.
 TOMBSTONE: Final = f"threadsync_tombstone({HOME}, %(thread_ts)s::text)"
 
