@@ -74,7 +74,7 @@ def test_every_command_has_its_own_sql() -> None:
 
 
 def test_the_driver_keeps_how_it_read_a_statement() -> None:
-    """SQL is short enough for psycopg's cache: else it is parsed each time, which took as long as running it."""
+    """SQL is short enough for psycopg's cache: else it is parsed each time, for as long as it runs."""
     long = [type(command) for command in ALL if len(statement_of(command).sql) > MAX_CACHED_STATEMENT_LENGTH]
     # Its rules do not fit.
     assert long == [RequestSync]
