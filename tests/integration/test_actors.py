@@ -171,8 +171,10 @@ def test_an_actor_that_is_none_is_refused(actor: Any) -> None:
 def test_an_actor_travels_as_it_is_and_may_be_missing() -> None:
     """A command keeps its actor, ignores the actor's unknown fields, and stays valid without one."""
     thread = {"channel_id": CHANNEL, "thread_ts": THREAD, "user_id": "U1"}
-    command = GetOrCreate.from_message([], {**thread, "actor": {**SLACK, "groups": ["S1"]}})
+    command = GetOrCreate.from_message([], {**thread, "actor": {**SLACK, "email": "a@b.example"}})
     assert command.arguments() == {**thread, "actor": SLACK}
+    told = {**SLACK, "groups": ["S1"], "member": False}
+    assert GetOrCreate.from_message([], {**thread, "actor": told}).arguments() == {**thread, "actor": told}
     assert GetOrCreate.from_message([], thread).arguments() == thread
     patch = {"channel_id": CHANNEL, "patch": {"a": None}, "command_id": str(uuid4())}
     assert MergeContext.from_message([], patch).arguments() == patch

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 from uuid import UUID, uuid4
 
@@ -21,6 +21,10 @@ from threadsync.syncs import Draft
 from worker.db import AsyncSessionStore, SessionStore
 from worker.db.pool import Pool
 from worker.db.syncs.store import SyncStore
+from worker.operate.importing.bookmark import Tally
+from worker.operate.importing.importer import Importer
+from worker.operate.importing.lines import Place
+from worker.operate.importing.parsing import BadLine
 
 CHANNEL, THREAD = "C0123", "1700000000.000100"
 ANN: Final = SlackActor(user_id="U1", team_id="T1", groups=("S1",))
@@ -168,6 +172,49 @@ def test_a_retry_is_held_to_it_too(pool: Pool, store: SessionStore) -> None:
     assert syncs.retry_once(session.id, **retried, acted_by=BOB, command_id=uuid4()) == "refused"
     assert [item.action for item in syncs.actions(session.id)] == ["give_up"]
     assert syncs.retry_once(session.id, **retried, acted_by=ANN, command_id=uuid4()) == "applied"
+
+
+class Lines:
+    """A listener that keeps the bad lines."""
+
+    def __init__(self) -> None:
+        self.found: list[BadLine] = []
+
+    def advance(self, place: Place, tally: Tally) -> None:
+        pass
+
+    def bad(self, lines: Sequence[BadLine]) -> None:
+        self.found.extend(lines)
+
+    def say(self, sentence: str) -> None:
+        raise AssertionError(sentence)
+
+
+def test_an_import_names_the_lines_that_are_refused(store: SessionStore) -> None:
+    """A line of a person who may not act there is bad, and not counted; the lines beside it are imported."""
+    store.merge_channel_context(CHANNEL, {"threadsync": {"who": ["U1"]}}, uuid4())
+    lines = [
+        {"channel_id": CHANNEL, "thread_ts": "1.1", "user_id": "U9"},
+        {"channel_id": "C0FREE", "thread_ts": "1.1", "user_id": "U9", "status": "ready_to_sync"},
+        {"channel_id": CHANNEL, "thread_ts": "1.2", "user_id": "U9", "jira_key": "PROJ-1"},
+    ]
+    blocks = iter(["\n".join(map(json.dumps, lines)).encode(), b""])
+    listener, tally = Lines(), Tally()
+    importer = Importer(
+        store,
+        None,
+        listener,
+        place=Place(),
+        tally=tally,
+        patience=0,
+        stopped=lambda: False,
+        actor=BOB,
+    )
+    assert importer.run(lambda: next(blocks))
+    assert (tally.created, tally.unchanged, tally.bad) == (1, 0, 2)
+    reason = "the channel's settings do not let this person act"
+    assert [(line.number, line.reason) for line in listener.found] == [(1, reason), (3, reason)]
+    assert store.get_session_by_thread(CHANNEL, "1.1") is None
 
 
 def test_an_unknown_actor_is_no_way_around_it(store: SessionStore) -> None:

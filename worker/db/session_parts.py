@@ -25,22 +25,21 @@ IS_REFUSED: Final = f"""coalesce({ACTOR} ? 'user_id' AND EXISTS (
     ), false)"""
 # One row if the command is refused: then nothing else in its statement does anything.
 REFUSED: Final = f"refused AS (SELECT WHERE {IS_REFUSED})"
-IS_ALLOWED: Final = "NOT EXISTS (SELECT FROM refused)"
-# The session `t` as it is, for a command that was refused; where there is none, one with the nil UUID.
-UNTOUCHED: Final = f"""coalesce(t.id, '00000000-0000-0000-0000-000000000000'::uuid) AS id,
-       coalesce(t.channel_id, {HOME}) AS channel_id, coalesce(t.thread_ts, %(thread_ts)s::text) AS thread_ts,
-       coalesce(t.user_id, {ACTOR} ->> 'user_id') AS user_id, coalesce(t.status, 'collecting') AS status,
-       t.jira_key, coalesce(t.created_at, now()) AS created_at, coalesce(t.updated_at, now()) AS updated_at"""
-OR_REFUSED: Final = f"""UNION ALL
-SELECT {UNTOUCHED}, 'refused'
-FROM refused LEFT JOIN thread_sessions t ON t.channel_id = {HOME} AND t.thread_ts = %(thread_ts)s::text"""
+FOUND_REFUSED: Final = "EXISTS (SELECT FROM refused)"
+IS_ALLOWED: Final = f"NOT {FOUND_REFUSED}"
+# In place of `SESSION`, for a command that was refused where there is none: one with the nil UUID.
+NO_SESSION: Final = f"""'00000000-0000-0000-0000-000000000000'::uuid, %(channel_id)s::text,
+       %(thread_ts)s::text, {ACTOR} ->> 'user_id', 'collecting', NULL, now(), now()"""
 # In place of "there is no session": the thread began before its channel was forgotten.
 TOMBSTONE: Final = f"threadsync_tombstone({HOME}, %(thread_ts)s::text)"
 
 # Carries out an act of a person on the session's ticket: the function is in migrations/0011_who.sql. On a
 # tombstone a repeated act is as stale as any.
 ACT: Final[LiteralString] = f"""
-WITH {REFUSED}, acted AS (
+WITH {REFUSED}, untouched AS (
+    SELECT {SESSION} FROM thread_sessions
+    WHERE channel_id = {HOME} AND thread_ts = %(thread_ts)s::text AND {FOUND_REFUSED}
+), acted AS (
     SELECT * FROM threadsync_act(
         %(act)s::text, {HOME}, %(thread_ts)s::text, %(jira_key)s::text, %(jira_id)s::text,
         %(command_id)s::uuid, {BY}, %(reason)s::text, %(asked_at)s::numeric
@@ -53,6 +52,7 @@ FROM acted
 UNION ALL
 SELECT {SESSION}, 'stale', NULL FROM {TOMBSTONE} WHERE NOT EXISTS (SELECT FROM acted) AND {IS_ALLOWED}
 UNION ALL
-SELECT {UNTOUCHED}, 'refused', NULL
-FROM refused LEFT JOIN thread_sessions t ON t.channel_id = {HOME} AND t.thread_ts = %(thread_ts)s::text
+SELECT {SESSION}, 'refused', NULL FROM untouched
+UNION ALL
+SELECT {NO_SESSION}, 'refused', NULL FROM refused WHERE NOT EXISTS (SELECT FROM untouched)
 """

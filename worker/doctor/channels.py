@@ -41,7 +41,7 @@ def judge(found: Sequence[tuple[str, Reading]]) -> Iterator[Finding]:
     faults = [f"{channel}: {fault}" for channel, reading in found for fault in reading.faults]
     if faults:
         what = f"values that count as absent: {_first(faults)}"
-        fix = "set them anew: threadsync channels set CHANNEL name=value --reason …, or channels reset"
+        fix = "set them again: threadsync channels set CHANNEL name=value --reason …, or channels reset"
         yield warning(CHECKS[0], what, fix)
     else:
         yield ok(CHECKS[0], f"channels with settings of their own: {len(found)}")

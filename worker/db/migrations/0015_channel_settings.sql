@@ -30,7 +30,7 @@ CREATE INDEX channel_context_settings_idx ON channel_context (channel_id) WHERE 
 
 -- Whether a channel's setting `who` lets a person of Slack act. What is no such setting, of any other shape, keeps nobody
 -- out, as in threadsync.channel_settings.values; nor is a person kept out who was forgotten meanwhile, and whose message
--- may be the first request for a ticket.
+-- may be the first request for a ticket. Whoever is named in it may act, so that only for others its shape is looked at.
 CREATE FUNCTION threadsync_may_act(who jsonb, actor jsonb) RETURNS boolean
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
 BEGIN
@@ -38,18 +38,17 @@ BEGIN
         RETURN true;
     ELSIF who = '"workspace"' THEN
         RETURN actor -> 'member' IS DISTINCT FROM 'false';
-    ELSIF jsonb_typeof(who) IS DISTINCT FROM 'array' THEN
+    ELSIF jsonb_typeof(who) IS DISTINCT FROM 'array' OR who ? (actor ->> 'user_id') THEN
         RETURN true;
-    ELSIF NOT (
+    ELSIF jsonb_typeof(actor -> 'groups') = 'array' AND jsonb_array_length(actor -> 'groups') > 0
+        AND who ?| ARRAY(SELECT jsonb_array_elements_text(actor -> 'groups')) THEN
+        RETURN true;
+    END IF;
+    RETURN NOT (
         SELECT count(DISTINCT entry) BETWEEN 1 AND 100 AND bool_and(
             jsonb_typeof(entry) = 'string' AND entry #>> '{}' ~ '^[A-Za-z0-9][A-Za-z0-9_.:-]{0,63}$'
         )
         FROM jsonb_array_elements(who) AS entry
-    ) THEN
-        RETURN true;
-    END IF;
-    RETURN who ? (actor ->> 'user_id') OR CASE WHEN jsonb_typeof(actor -> 'groups') = 'array' THEN
-        EXISTS (SELECT FROM jsonb_array_elements(actor -> 'groups') AS entry WHERE who ? (entry #>> '{}'))
-        ELSE false END;
+    );
 END
 $$;

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from typing import Final, LiteralString
 
-from worker.db.session_parts import HOME, IS_REFUSED, SESSION, SESSION_COLUMNS, UNTOUCHED
+from worker.db.session_parts import HOME, IS_REFUSED, NO_SESSION, SESSION, SESSION_COLUMNS
 from worker.db.sessions.parts import (
     ASKED,
     ASKED_FOR,
@@ -129,13 +129,13 @@ def _refused(columns: tuple[LiteralString, ...]) -> LiteralString:
     """Return the results of commands that were refused: each session as it is."""
     return f"""UNION ALL
 SELECT given_number, {", ".join(columns)}, 'refused'
-FROM (
-    SELECT given_number, {_many(UNTOUCHED)}
-    FROM given LEFT JOIN LATERAL (
-        SELECT {SESSION} FROM thread_sessions WHERE {_THREAD} LIMIT 1
-    ) AS t ON true
-    WHERE given_is_refused
-) AS refused"""
+FROM given CROSS JOIN LATERAL (
+    SELECT {SESSION}, 1 AS place FROM thread_sessions WHERE {_THREAD}
+    UNION ALL
+    SELECT {_many(NO_SESSION)}, 2
+    ORDER BY place LIMIT 1
+) AS session
+WHERE given_is_refused"""
 
 
 def _opening(columns: tuple[LiteralString, ...]) -> LiteralString:
@@ -153,7 +153,7 @@ WITH {_given("user_id", "actor")}, {_seen("true")}, inserted AS (
     WHERE id IS NULL
     {OR_FOUND}
 )
-SELECT given_number, {answer}, {OUTCOME_OF_FOUND} FROM seen WHERE id IS NOT NULL
+SELECT given_number, {answer}, {OUTCOME_OF_FOUND} AS outcome FROM seen WHERE id IS NOT NULL
 UNION ALL
 SELECT given_number, {answer}, outcome FROM {_MISSING} FULL JOIN inserted ON {_THREAD}
 {_later(columns)}
@@ -177,7 +177,7 @@ WITH {_given("status", "actor")}, {_seen(HAS_MOVED_ON)}, updated AS (
     SELECT {SESSION}, status_before, forgotten_at, given_number, given_status FROM updated
 )
 SELECT given_number, {", ".join(columns)},
-       {_many(OUTCOME_OF_STATUS)}
+       {_many(OUTCOME_OF_STATUS)} AS outcome
 FROM answer
 {_rest(columns)}
 {_later(columns)}
@@ -202,7 +202,7 @@ WITH {_given("jira_key", "actor")}, {_seen(HAS_KEY, f"{_many(IS_LEFT)} AS is_lef
     SELECT {SESSION}, key_before, is_left, forgotten_at, given_number, given_jira_key FROM updated
 )
 SELECT given_number, {", ".join(columns)},
-       {_many(OUTCOME_OF_KEY)}
+       {_many(OUTCOME_OF_KEY)} AS outcome
 FROM answer
 {_rest(columns)}
 {_later(columns)}
@@ -235,7 +235,7 @@ WITH {_given("draft", "drafted_at", "actor")}, {_seen("forgotten_at IS NOT NULL"
     FROM session FULL JOIN asked ON session_id = id
 )
 SELECT given_number, {SESSION},
-       {OUTCOME_OF_DRAFT}
+       {OUTCOME_OF_DRAFT} AS outcome
 FROM answer a
 UNION ALL
 SELECT given_number, {SESSION}, 'stale' FROM seen WHERE is_settled

@@ -59,7 +59,7 @@ OR_FOUND: Final = f"""ON CONFLICT {_SAME_THREAD} DO UPDATE SET user_id = thread_
               CASE WHEN new.forgotten_at IS NOT NULL THEN 'stale'
                    WHEN old.id IS NULL THEN 'created'
                    ELSE 'unchanged' END AS outcome"""
-OUTCOME_OF_FOUND: Final = "CASE WHEN forgotten_at IS NULL THEN 'unchanged' ELSE 'stale' END AS outcome"
+OUTCOME_OF_FOUND: Final = "CASE WHEN forgotten_at IS NULL THEN 'unchanged' ELSE 'stale' END"
 
 HAS_MOVED_ON: Final = (
     "(status <> 'collecting' OR %(status)s::text = 'collecting' OR forgotten_at IS NOT NULL)"
@@ -71,7 +71,7 @@ MOVED_ON: Final = f"""status = CASE WHEN {_MOVES_ON} THEN %(status)s::text ELSE 
 OUTCOME_OF_STATUS: Final = """CASE WHEN forgotten_at IS NOT NULL THEN 'stale'
             WHEN status_before = %(status)s::text THEN 'unchanged'
             WHEN status_before = 'collecting' THEN 'applied'
-            ELSE 'stale' END AS outcome"""
+            ELSE 'stale' END"""
 
 READY: Final = f"""status = CASE WHEN {_BECOMES_READY} THEN 'ready_to_sync' ELSE status END,
         ready_at = CASE WHEN {_BECOMES_READY} THEN now() ELSE ready_at END,
@@ -103,7 +103,7 @@ _IS_STALE: Final = "forgotten_at IS NOT NULL OR is_too_old AND status <> 'synced
 OUTCOME_OF_DRAFT: Final = f"""CASE WHEN {_IS_STALE} THEN 'stale'
             WHEN a.session_id IS NULL OR is_the_same THEN 'unchanged'
             WHEN is_new OR is_newer AND state_before NOT IN ('inflight', 'unknown') THEN 'applied'
-            ELSE 'stale' END AS outcome"""
+            ELSE 'stale' END"""
 
 HAS_KEY: Final = f"(jira_key IS NOT NULL OR {IS_LEFT} OR forgotten_at IS NOT NULL)"
 SYNCED: Final = f"""status = CASE WHEN {IS_LEFT} OR forgotten_at IS NOT NULL THEN status ELSE 'synced' END,
@@ -126,4 +126,4 @@ OUTCOME_OF_KEY: Final = """CASE WHEN forgotten_at IS NOT NULL THEN 'stale'
             WHEN key_before = %(jira_key)s::text THEN 'unchanged'
             WHEN is_left THEN 'stale'
             WHEN key_before IS NULL THEN 'applied'
-            ELSE 'conflict' END AS outcome"""
+            ELSE 'conflict' END"""

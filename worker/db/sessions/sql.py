@@ -4,8 +4,8 @@ Each command is one statement. The commands on sessions share a shape: the first
 row as it is, when the row needs no change (a duplicate costs no write); the second part writes, and
 its ``RETURNING old`` says what the row was at the moment of writing, races included. Status only moves
 forward, so a row that the first part finds settled stays settled. A session that was forgotten is settled
-for good: each command on it is stale, and writes nothing. A command of a person whom the channel's `who` does
-not let act is refused, and the rest of its statement does nothing.
+for good: each command on it is stale, and writes nothing. For a command of a person whom the channel's `who`
+does not let act each row is settled, and the outcome is `refused`.
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ from typing import Final, LiteralString
 from worker.db.channels.parts import MERGED, OUTCOME_OF_PATCH
 from worker.db.session_parts import (
     BY,
+    FOUND_REFUSED,
     HOME,
     IS_ALLOWED,
-    OR_REFUSED,
+    NO_SESSION,
     REFUSED,
     SESSION,
     TOMBSTONE,
@@ -46,25 +47,29 @@ from worker.db.sessions.parts import (
     WAS_LEFT,
 )
 
+_OUTCOME: Final = f"CASE WHEN {FOUND_REFUSED} THEN 'refused' ELSE"
+# Behind the results, of which `answer` has those of the session: what is refused where there is none.
+_OR_REFUSED: Final = f"""UNION ALL
+SELECT {NO_SESSION}, 'refused' FROM refused WHERE NOT EXISTS (SELECT FROM answer)"""
 _CONTEXT: Final = "channel_id, context_data, version, updated_at"
 
 # Opens the thread's session. The no-op DO UPDATE makes a concurrent winner's row visible to the loser. A
 # thread that was forgotten with its channel gets a tombstone, so that nothing else comes of it. One whose
 # person was forgotten is opened without that person, and an earlier draft loses its words.
 GET_OR_CREATE_SESSION: Final[LiteralString] = f"""
-WITH {REFUSED}, existing AS (
-    SELECT {SESSION}, forgotten_at FROM thread_sessions WHERE {THREAD} AND {IS_ALLOWED}
+WITH {REFUSED}, answer AS (
+    SELECT {SESSION}, forgotten_at FROM thread_sessions WHERE {THREAD}
 ), inserted AS (
     INSERT INTO thread_sessions (channel_id, thread_ts, user_id, opened_by, forgotten_at, drafts_since)
     SELECT {OPENED}
     FROM {ASKED}
-    WHERE NOT EXISTS (SELECT FROM existing) AND {IS_ALLOWED}
+    WHERE NOT EXISTS (SELECT FROM answer) AND {IS_ALLOWED}
     {OR_FOUND}
 )
-SELECT {SESSION}, {OUTCOME_OF_FOUND} FROM existing
+SELECT {SESSION}, {_OUTCOME} {OUTCOME_OF_FOUND} END AS outcome FROM answer
 UNION ALL
 SELECT {SESSION}, outcome FROM inserted
-{OR_REFUSED}
+{_OR_REFUSED}
 """
 
 # Moves a session forward to `collecting` or `ready_to_sync`, never back. No row: there is no session.
@@ -72,11 +77,11 @@ UPDATE_STATUS: Final[LiteralString] = f"""
 WITH {REFUSED}, settled AS (
     SELECT {SESSION}, forgotten_at FROM thread_sessions
     WHERE {THREAD}
-      AND {HAS_MOVED_ON} AND {IS_ALLOWED}
+      AND ({HAS_MOVED_ON} OR {FOUND_REFUSED})
 ), updated AS (
     UPDATE thread_sessions
     SET {MOVED_ON}
-    WHERE {THREAD} AND NOT EXISTS (SELECT FROM settled) AND {IS_ALLOWED}
+    WHERE {THREAD} AND NOT EXISTS (SELECT FROM settled)
     RETURNING {NEW_SESSION}, old.status AS status_before, new.forgotten_at
 ), answer AS (
     SELECT {SESSION}, status AS status_before, forgotten_at FROM settled
@@ -84,11 +89,11 @@ WITH {REFUSED}, settled AS (
     SELECT {SESSION}, status_before, forgotten_at FROM updated
 )
 SELECT {SESSION},
-       {OUTCOME_OF_STATUS}
+       {_OUTCOME} {OUTCOME_OF_STATUS} END AS outcome
 FROM answer
 UNION ALL
 SELECT {SESSION}, 'stale' FROM {TOMBSTONE} WHERE NOT EXISTS (SELECT FROM answer) AND {IS_ALLOWED}
-{OR_REFUSED}
+{_OR_REFUSED}
 """
 
 # Asks for the session's ticket. The latest draft wins, and of the same moment the greater one, so that their
@@ -98,12 +103,12 @@ SELECT {SESSION}, 'stale' FROM {TOMBSTONE} WHERE NOT EXISTS (SELECT FROM answer)
 # draft that was on its way when its person was forgotten loses its words, but may still be the first request
 # for the thread's ticket.
 REQUEST_SYNC: Final[LiteralString] = f"""
-WITH {REFUSED}, forgotten AS (
-    SELECT {SESSION} FROM thread_sessions WHERE {THREAD} AND forgotten_at IS NOT NULL AND {IS_ALLOWED}
+WITH {REFUSED}, answer AS (
+    SELECT {SESSION} FROM thread_sessions WHERE {THREAD} AND (forgotten_at IS NOT NULL OR {FOUND_REFUSED})
 ), session AS (
     UPDATE thread_sessions
     SET {READY}
-    WHERE {THREAD} AND NOT EXISTS (SELECT FROM forgotten) AND {IS_ALLOWED}
+    WHERE {THREAD} AND NOT EXISTS (SELECT FROM answer)
     RETURNING {NEW_SESSION}, new.forgotten_at,
               {IS_TOO_OLD},
               {IS_ANYBODYS} AS is_wordless
@@ -111,14 +116,14 @@ WITH {REFUSED}, forgotten AS (
               {IS_THE_SAME} AS is_the_same
 )
 SELECT {SESSION},
-       {OUTCOME_OF_DRAFT}
+       {OUTCOME_OF_DRAFT} AS outcome
 FROM session LEFT JOIN asked a ON a.session_id = session.id
 UNION ALL
-SELECT {SESSION}, 'stale' FROM forgotten
+SELECT {SESSION}, {_OUTCOME} 'stale' END FROM answer
 UNION ALL
 SELECT {SESSION}, 'stale' FROM {TOMBSTONE}
-WHERE NOT EXISTS (SELECT FROM session) AND NOT EXISTS (SELECT FROM forgotten) AND {IS_ALLOWED}
-{OR_REFUSED}
+WHERE NOT EXISTS (SELECT FROM session) AND NOT EXISTS (SELECT FROM answer) AND {IS_ALLOWED}
+{_OR_REFUSED}
 """
 
 # Writes the ticket's key, once. A session that has another key comes back as it is, with outcome `conflict`,
@@ -129,11 +134,11 @@ WHERE NOT EXISTS (SELECT FROM session) AND NOT EXISTS (SELECT FROM forgotten) AN
 MARK_SYNCED: Final[LiteralString] = f"""
 WITH {REFUSED}, settled AS (
     SELECT {SESSION}, {IS_LEFT} AS is_left, forgotten_at FROM thread_sessions
-    WHERE {THREAD} AND {HAS_KEY} AND {IS_ALLOWED}
+    WHERE {THREAD} AND ({HAS_KEY} OR {FOUND_REFUSED})
 ), updated AS (
     UPDATE thread_sessions
     SET {SYNCED}
-    WHERE {THREAD} AND NOT EXISTS (SELECT FROM settled) AND {IS_ALLOWED}
+    WHERE {THREAD} AND NOT EXISTS (SELECT FROM settled)
     RETURNING {NEW_SESSION}, old.jira_key AS key_before, {WAS_LEFT} AS is_left, new.forgotten_at
 ), {CLOSED}, answer AS (
     SELECT {SESSION}, jira_key AS key_before, is_left, forgotten_at FROM settled
@@ -141,11 +146,11 @@ WITH {REFUSED}, settled AS (
     SELECT {SESSION}, key_before, is_left, forgotten_at FROM updated
 )
 SELECT {SESSION},
-       {OUTCOME_OF_KEY}
+       {_OUTCOME} {OUTCOME_OF_KEY} END AS outcome
 FROM answer
 UNION ALL
 SELECT {SESSION}, 'stale' FROM {TOMBSTONE} WHERE NOT EXISTS (SELECT FROM answer) AND {IS_ALLOWED}
-{OR_REFUSED}
+{_OR_REFUSED}
 """
 
 # One session by its id.
