@@ -30,7 +30,7 @@ THREAD: Final = "1700000000.000100"
 ASKED: Final = "1700009000.000100"
 PLACE: Final = {"channel_id": CHANNEL, "thread_ts": THREAD}
 CONTENT: Final = b"%PDF-1.7 " + CANARY.encode() * 200
-GIVEN_UP: Final = 'threadsync_ticket_steps_given_up_total{reason="sign_in",step="file"}'
+GIVEN_UP: Final = 'threadsync_ticket_steps_given_up_total{reason="rejected",step="attachment"}'
 
 _MOMENTS: Final = ("next_attempt_at", "lease_until", "write_deadline", "queued_until")
 
@@ -130,11 +130,9 @@ def test_text_and_files_come_through_workers_that_die(
     """Workers killed in uploads and a comment write each once, and keep no word of the thread anywhere."""
     tell(site)
     kept = {"tables": "", "broker": ""}
-    port = free_port()
     env: dict[str, str] = {
         **site.env,
         "LOG_LEVEL": "DEBUG",
-        "METRICS_PORT": str(port),
         "OTEL_TRACES_EXPORTER": "otlp",
         "OTEL_EXPORTER_OTLP_ENDPOINT": collector.url,
         "OTEL_BSP_SCHEDULE_DELAY": "200",
@@ -146,7 +144,7 @@ def test_text_and_files_come_through_workers_that_die(
             site.jira_front.keep_silent("attachments")
             ask_for_ticket(installation, "files")
             for endpoint in ("attachments", "comment", ""):
-                site.jira_front.wait_until_silent()
+                wait_until(lambda: _is_silent(installation, site), "a write has no response", 60)
                 kept["tables"] += dump(installation.database_url)
                 kept["broker"] += everything_in(installation.broker_url)
                 worker.kill()
@@ -154,15 +152,12 @@ def test_text_and_files_come_through_workers_that_die(
                 if endpoint:
                     site.jira_front.keep_silent(endpoint)
                 worker.start()
-                if endpoint == "comment":
-                    # The attachment comes before it, and files that wait.
-                    wait_until(lambda: _tried_again(installation), "the files are over", 60)
-                    wait_until(lambda: scrape(port).get(GIVEN_UP) == 1, "it is counted", 20)
             names = ("link", "plan", "F1", "F2", "F3", "attachment", "thread")
             wait_until(lambda: are_over(installation, *names), "all is over", 60)
             assert_all_is_there(site)
             states = {name: step.state for name, step in steps_of(installation).items()}
             assert states == dict.fromkeys(names, "done") | {"F3": "given up: sign in"}
+            wait_until(lambda: b"/comment" in b"".join(collector.bodies), "its calls are traced", 20)
             worker.stop()
         finally:
             worker.kill()
@@ -172,7 +167,6 @@ def test_text_and_files_come_through_workers_that_die(
     assert "syncs.follow" in pages[1]
     spans = b"".join(collector.bodies)
     assert b"syncs.follow" in spans
-    assert b"/attachments" in spans
     logs = "".join(path.read_text(errors="replace") for path in installation.logs.glob("*.log"))
     assert "step of a ticket done" in logs
     kept["tables"] += dump(installation.database_url)
@@ -181,10 +175,10 @@ def test_text_and_files_come_through_workers_that_die(
     assert [place for place, text in kept.items() if CANARY in text] == []
 
 
-def _tried_again(installation: Installation) -> bool:
-    """Let time pass for the files until Slack has sent its page three times."""
+def _is_silent(installation: Installation, site: ThreadSite) -> bool:
+    """Return True once a write was carried out and has no response; let time pass for steps that wait."""
     pass_time(installation)
-    return steps_of(installation)["F3"].next_attempt_at is None
+    return site.jira_front.is_silent
 
 
 def test_the_text_alone_comes_through_workers(installation: Installation, site: ThreadSite) -> None:
@@ -195,7 +189,7 @@ def test_the_text_alone_comes_through_workers(installation: Installation, site: 
     with installation.worker("steps", *beat, **site.env):
         ask_for_ticket(installation, "text")
         wait_until(
-            lambda: bool(installation.sessions()) and are_over(installation, "link", "plan", "thread"),
+            lambda: are_over(installation, "link", "plan", "thread"),
             "all is over",
             60,
         )
@@ -206,3 +200,20 @@ def test_the_text_alone_comes_through_workers(installation: Installation, site: 
     assert f"Ann {CANARY}" in shown
     assert [number for number in range(1, 450) if f"word{number}end" in shown] == [1, 2, 3, 4]
     assert site.tickets.names == []
+
+
+def test_an_upload_that_jira_refuses_is_counted(installation: Installation, site: ThreadSite) -> None:
+    """An upload that Jira refuses is given up, counted by its reason, and quoted nowhere."""
+    tell(site)
+    site.tickets.faults = {"attachments": ["400"]}
+    port = free_port()
+    beat = ("--beat", "--schedule", str(installation.logs / "schedule"))
+    with installation.worker("steps", *beat, **site.env, METRICS_PORT=str(port)) as worker:
+        ask_for_ticket(installation, "text")
+        wait_until(lambda: are_over(installation, "link", "plan", "attachment", "thread"), "all is over", 60)
+        wait_until(lambda: scrape(port).get(GIVEN_UP) == 1, "it is counted", 20)
+    step = steps_of(installation)["attachment"]
+    assert (step.given_up, step.http_status, step.fields) == ("rejected", 400, ("comment",))
+    assert CANARY not in dump(installation.database_url) + worker.log
+    ((comment,),) = [issue.comments for issue in site.jira.site.issues]
+    assert "the others are in the Slack thread" in json.dumps(comment.body)
