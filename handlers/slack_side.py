@@ -7,12 +7,14 @@ from typing import Final, Self
 
 from pydantic import SecretStr
 
+from handlers.acting import Acting
 from handlers.background import Background
 from handlers.bolt import create_bolt_app
 from handlers.bot_identity import BotIdentity
 from handlers.follow_ups import FollowUps
 from handlers.form.flow import FormFlow
 from handlers.form.lookups import Lookups
+from handlers.form_listeners import FormListeners
 from handlers.gate import Gate
 from handlers.listeners import Listeners
 from handlers.members import Members
@@ -39,7 +41,8 @@ class SlackSide:
         self.gate = Gate(self._identity, follow_ups)
         members = Members(self.slack, self._identity, settings.who_may_act)
         form = FormFlow(self.slack, Lookups(client, self.background), self._identity)
-        listeners = Listeners(client, follow_ups, members, form, settings.jira_url)
+        acting = Acting(client, follow_ups, members)
+        listeners = (Listeners(acting, settings.jira_url), FormListeners(acting, form))
         self.bolt = create_bolt_app(self.slack, self._identity, self.gate, listeners)
 
     async def __aenter__(self) -> Self:
