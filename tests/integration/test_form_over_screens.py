@@ -16,7 +16,7 @@ import httpx
 import psycopg
 import pytest
 from anyio.from_thread import BlockingPortal, start_blocking_portal
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 
 from handlers.form import texts
 from handlers.form.draft import NOT_CHECKED, NOT_READ
@@ -89,7 +89,12 @@ def test_a_form_makes_one_ticket_or_is_refused_where_it_is_wrong(world: World) -
 
     @given(stories(world.jira.deployment, carries_fields=CARRIES_FIELDS))
     @settings(
-        max_examples=bounded(150, 25), deadline=None, print_blob=True, suppress_health_check=list(HealthCheck)
+        max_examples=bounded(150, 25),
+        deadline=None,
+        print_blob=True,
+        suppress_health_check=list(HealthCheck),
+        # A story takes seconds, so a shorter one is not looked for.
+        phases=(Phase.generate,),
     )
     def tell(story: Story) -> None:
         Telling(world, story).tell()

@@ -33,6 +33,9 @@ GROUPS: Final = ("devs", "ops")
 NO_SUCH_CHOICE: Final = "no such choice"
 
 _OFFERED: Final = ("summary", "description", "assignee", "priority", "labels")
+_ALWAYS: Final = ("summary", "labels")
+"""Fields of each screen. Without labels no ticket can have our marker, and an administrator must see to that."""
+
 _CANNOT_BE_ASKED: Final = ("Sprint", "Imported id", "Nothing to choose", "Security level")
 _CHOSEN: Final = ("option", "version", "component", "priority", "option-with-child")
 _MANY: Final = 120
@@ -129,7 +132,7 @@ def _screens(draw: st.DrawFn, entries: list[Entry]) -> tuple[Entry, ...]:
     named = draw(st.integers(0, 7)) == 0
     drawn: list[Entry] = []
     for entry in entries:
-        if entry["fieldId"] == "summary" or entry["fieldId"] in SET_BY_JIRA:
+        if entry["fieldId"] in _ALWAYS or entry["fieldId"] in SET_BY_JIRA:
             drawn.append(entry)
             continue
         if draw(st.integers(0, 2)) == 0 or (entry["name"] in _CANNOT_BE_ASKED and not named):
