@@ -34,7 +34,7 @@ NO_SUCH_CHOICE: Final = "no such choice"
 
 _OFFERED: Final = ("summary", "description", "assignee", "priority", "labels")
 _ALWAYS: Final = ("summary", "labels")
-"""Fields of each screen. Without labels no ticket can have our marker, and an administrator must see to that."""
+"""Fields of each screen. Without labels no ticket has our marker, and an administrator must see to that."""
 
 _CANNOT_BE_ASKED: Final = ("Sprint", "Imported id", "Nothing to choose", "Security level")
 _CHOSEN: Final = ("option", "version", "component", "priority", "option-with-child")
