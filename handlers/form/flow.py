@@ -142,19 +142,24 @@ class FormFlow:
                 return about.project_key, text
             fields = await self._lookups.fields(deadline.left, about.project_key, about.issue_type)
             return about.project_key, match(fields.issue_types, text) if fields else text
+        # Where the project does not have the type, its first one is taken.
         if not change.is_typed:
-            return text, None
+            return text, change.issue_type
+        return await self._typed_project(text, projects, deadline), change.issue_type
+
+    async def _typed_project(self, text: str, projects: ProjectList | None, deadline: _Deadline) -> str:
+        """Return the key of a typed project. Raises ``Fault`` for one that Jira does not have."""
         if projects is None or projects.outcome != "known":
             if not is_project_key(text.upper()):
                 raise Fault(texts.NO_SUCH_PROJECT.format(project=text))
-            return text.upper(), None
+            return text.upper()
         try:
-            return match(projects.projects, text), None
+            return match(projects.projects, text)
         except Fault:
             more = await self._lookups.projects(deadline.left, text) if projects.more else None
             if more is None:
                 raise
-        return match(more.projects, text), None
+        return match(more.projects, text)
 
     async def _fields_of_channel(self, channel_id: str, deadline: _Deadline) -> FormFields | None:
         place = await self._lookups.place(channel_id)

@@ -290,6 +290,27 @@ async def test_another_project(slack: SlackSandbox) -> None:
     assert command.arguments()["draft"]["project_key"] == "OTHER"
 
 
+async def test_another_project_keeps_the_type(slack: SlackSandbox) -> None:
+    """Another project with the same types keeps the chosen one, as Slack keeps the input that shows it."""
+    screens = [screen(), screen("PROJ", BUG), screen("OTHER", TASK), screen("OTHER", BUG, SEVERITY)]
+    client = client_of(Jira(*screens))
+    async with running_app(client, slack_api_url=slack.api_url, jira_url=JIRA) as app:
+        before = await opened(app, slack, click(slack))
+        # The event of the type has not been answered when the project is changed.
+        change = changed_in(before, "project", "OTHER", USER)
+        chosen = state_of(before, {"project": "OTHER", "issuetype": BUG.id})
+        change["view"]["state"]["values"] = chosen
+        await app.deliver(change)
+        await eventually(lambda: "customfield_2" in inputs_of(form_in(slack)), "the fields are there")
+        after = form_in(slack)
+        assert inputs_of(after)["issuetype"]["block_id"] == inputs_of(before)["issuetype"]["block_id"]
+        assert inputs_of(after)["issuetype"]["element"]["initial_option"]["value"] == BUG.id
+        assert await send(app, after, {"summary": "s", "customfield_2": "10000"}) == {}
+    (command,) = client.commands
+    draft = command.arguments()["draft"]
+    assert (draft["project_key"], draft["issue_type"]) == ("OTHER", BUG.id)
+
+
 async def test_a_project_is_typed_where_there_are_many(slack: SlackSandbox) -> None:
     """A typed project must be one of Jira's; what is none is said, and changes nothing."""
     jira = Jira(screen("P", TASK), screen("10007", TASK, SEVERITY), screen())

@@ -60,7 +60,7 @@ class Attempt:
     value: Any = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Story:
     """A form's way.
 
@@ -76,6 +76,12 @@ class Story:
     first: Mapping[str, Attempt]
     last: Mapping[str, Attempt]
     twice: bool
+
+    def __repr__(self) -> str:
+        """Show a story without the documents of its fields, and in ASCII: it may have half a character."""
+        fields = [f"{entry['name']}{'!' if is_needed(entry) else ''}" for entry in self.entries]
+        entered = {name: (attempt, self.last[name]) for name, attempt in self.first.items()}
+        return ascii(f"Story({fields}, {entered}, {self.before is not None=}, {self.twice=})")
 
     @property
     def asked(self) -> frozenset[str]:

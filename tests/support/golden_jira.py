@@ -57,8 +57,7 @@ class GoldenJira:
         self._screens: dict[tuple[str, str], list[dict[str, Any]]] = {}
         self._made: dict[str, dict[str, Any]] = {}
         self._numbers = itertools.count(20_000)
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler_of(self))
-        self._server.daemon_threads = True
+        self._server = _Server(("127.0.0.1", 0), _handler_of(self))
 
     @property
     def url(self) -> str:
@@ -162,6 +161,12 @@ class GoldenJira:
         return outcome
 
 
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    # Of connections that wait; five are too few for a worker and a busy machine.
+    request_queue_size = 128
+
+
 def _handler_of(jira: GoldenJira) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -177,7 +182,8 @@ def _handler_of(jira: GoldenJira) -> type[BaseHTTPRequestHandler]:
             if isinstance(outcome, Drop):
                 return
             self.send_response(outcome.status)
-            for name, value in {**outcome.headers, "Content-Length": str(len(outcome.body))}.items():
+            framing = {"Content-Length": str(len(outcome.body)), "Connection": "close"}
+            for name, value in {**outcome.headers, **framing}.items():
                 self.send_header(name, value)
             self.end_headers()
             self.wfile.write(outcome.sent)
