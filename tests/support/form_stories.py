@@ -83,6 +83,10 @@ class Story:
         entered = {name: (attempt, self.last[name]) for name, attempt in self.first.items()}
         return ascii(f"Story({fields}, {entered}, {self.before is not None=}, {self.twice=})")
 
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        """Show it as Hypothesis asks for it, which would print a dataclass by its members."""
+        printer.text(repr(self))
+
     @property
     def asked(self) -> frozenset[str]:
         """The fields that the form must have."""
