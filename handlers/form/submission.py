@@ -66,8 +66,8 @@ class Submission:
 class Change:
     """A project or an issue type that a person chose in a form.
 
-    ``issue_type`` is the one that the form shows: Slack keeps that input where the other project has the same
-    types.
+    ``project_key`` and ``issue_type`` are those that the form shows. Slack keeps the input of the type where
+    the other project has the same types; and both may be changed before we have answered.
     """
 
     about: About
@@ -77,6 +77,7 @@ class Change:
     is_project: bool
     chosen: str
     is_typed: bool
+    project_key: str | None
     issue_type: str | None
 
 
@@ -118,6 +119,7 @@ def change_in(payload: Mapping[str, Any]) -> Change | None:
         is_project=name == PROJECT,
         chosen=chosen.strip(),
         is_typed="selected_option" not in action,
+        project_key=_selected(view, PROJECT) or about.project_key,
         issue_type=_selected(view, ISSUE_TYPE) or about.issue_type,
     )
 
