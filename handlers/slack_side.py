@@ -7,6 +7,7 @@ from typing import Final, Self
 
 from pydantic import SecretStr
 
+from handlers.acting import Acting
 from handlers.background import Background
 from handlers.bolt import create_bolt_app
 from handlers.bot_identity import BotIdentity
@@ -14,6 +15,7 @@ from handlers.channel_config import ChannelConfig
 from handlers.follow_ups import FollowUps
 from handlers.form.flow import FormFlow
 from handlers.form.lookups import Lookups
+from handlers.form_listeners import FormListeners
 from handlers.gate import Gate
 from handlers.jira_directory import LookedUp
 from handlers.listeners import Listeners
@@ -43,7 +45,8 @@ class SlackSide:
         lookups = Lookups(client, self.background)
         form = FormFlow(self.slack, lookups, self._identity)
         config = ChannelConfig(client, LookedUp(lookups), settings.jira_project_key)
-        listeners = Listeners(client, follow_ups, members, form, settings.jira_url, config)
+        acting = Acting(client, follow_ups, members)
+        listeners = (Listeners(acting, settings.jira_url, config), FormListeners(acting, form))
         self.bolt = create_bolt_app(self.slack, self._identity, self.gate, listeners)
 
     async def __aenter__(self) -> Self:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from time import monotonic
@@ -40,6 +41,8 @@ _MESSAGE_SECONDS: Final = 1.5
 _DRAFT_SECONDS: Final = 2.0
 """Longest wait for a draft, after which there is still time for the fields."""
 
+_MOST_VIEWS: Final = 1_000
+
 
 class FormFlow:
     """The form's way through Slack. Nothing in it must last: a person can press the button again."""
@@ -48,6 +51,7 @@ class FormFlow:
         self._slack = slack
         self._lookups = lookups
         self._identity = identity
+        self._changes: OrderedDict[str, int] = OrderedDict()
 
     async def open(self, trigger_id: str, about: About) -> bool:
         """Open the form for a thread; False if Slack does not open it."""
@@ -61,10 +65,21 @@ class FormFlow:
 
     async def change(self, change: Change) -> None:
         """Make the form anew for a project or type that was chosen; what stands above stays."""
+        number = self._number_of(change)
         view = await self._changed_form(change, _Deadline(FORM_SECONDS))
+        if self._changes.get(change.view_id) != number:
+            # A later change makes it anew, with all that is chosen by then.
+            return
         shown = await self._slack.update_view(OpenedView(change.view_id, change.view_hash), view)
         if not shown:
             log.info("form not changed")
+
+    def _number_of(self, change: Change) -> int:
+        """Count the changes of a view."""
+        number = self._changes[change.view_id] = self._changes.pop(change.view_id, 0) + 1
+        if len(self._changes) > _MOST_VIEWS:
+            self._changes.popitem(last=False)
+        return number
 
     async def check(self, submission: Submission, actor: SlackActor | None) -> Written:
         """Return what was sent, with people as accounts and choices by id, and what is wrong with it."""
@@ -136,25 +151,30 @@ class FormFlow:
         self, change: Change, projects: ProjectList | None, deadline: _Deadline
     ) -> tuple[str | None, str | None]:
         """Return the project and the type that were chosen. Raises ``Fault`` for a typed one that is none."""
-        about, text = change.about, change.chosen
+        text, project = change.chosen, change.project_key
         if not change.is_project:
             if not change.is_typed:
-                return about.project_key, text
-            fields = await self._lookups.fields(deadline.left, about.project_key, about.issue_type)
-            return about.project_key, match(fields.issue_types, text) if fields else text
+                return project, text
+            fields = await self._lookups.fields(deadline.left, project, change.issue_type)
+            return project, match(fields.issue_types, text) if fields else text
+        # Where the project does not have the type, its first one is taken.
         if not change.is_typed:
-            return text, None
+            return text, change.issue_type
+        return await self._typed_project(text, projects, deadline), change.issue_type
+
+    async def _typed_project(self, text: str, projects: ProjectList | None, deadline: _Deadline) -> str:
+        """Return the key of a typed project. Raises ``Fault`` for one that Jira does not have."""
         if projects is None or projects.outcome != "known":
             if not is_project_key(text.upper()):
                 raise Fault(texts.NO_SUCH_PROJECT.format(project=text))
-            return text.upper(), None
+            return text.upper()
         try:
-            return match(projects.projects, text), None
+            return match(projects.projects, text)
         except Fault:
             more = await self._lookups.projects(deadline.left, text) if projects.more else None
             if more is None:
                 raise
-        return match(more.projects, text), None
+        return match(more.projects, text)
 
     async def _fields_of_channel(self, channel_id: str, deadline: _Deadline) -> FormFields | None:
         place = await self._lookups.place(channel_id)

@@ -13,7 +13,7 @@ from handlers.form.view import ISSUE_TYPE, PROJECT
 from handlers.payload import object_in
 from threadsync.commands import RequestSync
 
-NOT_LOADED: Final = "The fields for this choice are still being loaded. Please wait a second."
+NOT_LOADED: Final = "The fields for this choice are not here yet. Please wait a second, or choose it again."
 NOT_ENTERED: Final = "Please press Enter in this field, so that I can ask Jira for the fields of it."
 
 
@@ -64,7 +64,11 @@ class Submission:
 
 @dataclass(frozen=True)
 class Change:
-    """A project or an issue type that a person chose in a form."""
+    """A project or an issue type that a person chose in a form.
+
+    ``project_key`` and ``issue_type`` are those that the form shows. Slack keeps the input of the type where
+    the other project has the same types; and both may be changed before we have answered.
+    """
 
     about: About
     view: Mapping[str, Any]
@@ -73,6 +77,8 @@ class Change:
     is_project: bool
     chosen: str
     is_typed: bool
+    project_key: str | None
+    issue_type: str | None
 
 
 def submission_in(payload: Mapping[str, Any]) -> Submission:
@@ -113,4 +119,15 @@ def change_in(payload: Mapping[str, Any]) -> Change | None:
         is_project=name == PROJECT,
         chosen=chosen.strip(),
         is_typed="selected_option" not in action,
+        project_key=_selected(view, PROJECT) or about.project_key,
+        issue_type=_selected(view, ISSUE_TYPE) or about.issue_type,
     )
+
+
+def _selected(view: Mapping[str, Any], name: str) -> str | None:
+    """Return the value that is chosen in a select; None for an input of another kind, or none."""
+    for block_id, held in object_in(object_in(view, "state"), "values").items():
+        if str(block_id).partition(MARK)[0] == name and isinstance(held, Mapping):
+            value = object_in(object_in(held, name), "selected_option").get("value")
+            return value if isinstance(value, str) else None
+    return None

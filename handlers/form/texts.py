@@ -30,10 +30,20 @@ NOT_ALLOWED: Final = (
     "Jira does not let me look up which fields a ticket has, so this asks for the essentials. My operators "
     "can find the reason with: threadsync doctor"
 )
+NOT_CONFIGURED: Final = (
+    "My workers are not connected to Jira yet, so this asks for the essentials. My operators can find the "
+    "reason with: threadsync doctor"
+)
 
 
 def on_fields(outcome: LookupOutcome | None, project_key: str | None) -> str:
     """Return the sentence for fields that are not known; None stands for no answer in time."""
     if outcome == "no_such_project":
         return NO_SUCH_PROJECT.format(project=project_key) if project_key else NO_PROJECT
-    return NOT_ALLOWED if outcome == "refused" else NO_FIELDS
+    match outcome:
+        case "refused":
+            return NOT_ALLOWED
+        case "not_configured":
+            return NOT_CONFIGURED
+        case _:
+            return NO_FIELDS

@@ -184,7 +184,9 @@ def _seconds(item: Any) -> str | None:
 
 
 def _moment(text: str) -> str:
-    if not (text.isascii() and text.isdecimal()) or not FIRST_MOMENT <= int(text) <= LAST_MOMENT:
+    # Python makes no number of thousands of digits.
+    is_number = text.isascii() and text.isdecimal() and len(text) <= len(str(LAST_MOMENT))
+    if not is_number or not FIRST_MOMENT <= int(text) <= LAST_MOMENT:
         raise Fault(NO_DATE)
     return f"{datetime.fromtimestamp(int(text), UTC):%Y-%m-%dT%H:%M:%S}.000+0000"
 

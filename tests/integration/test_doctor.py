@@ -680,7 +680,7 @@ ROLES = {
         *("JIRA_URL", "JIRA_EMAIL", "JIRA_API_TOKEN", "JIRA_PROJECT_KEY"),
     },
     "lookups": {
-        *("CELERY_BROKER_URL", "DATABASE_URL"),
+        *("CELERY_BROKER_URL", "DATABASE_URL", "SLACK_BOT_TOKEN", "SLACK_API_URL"),
         *("JIRA_URL", "JIRA_EMAIL", "JIRA_API_TOKEN", "JIRA_PROJECT_KEY"),
     },
     "beat": {"CELERY_BROKER_URL"},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Iterator
 from typing import Any, Final
@@ -288,6 +289,49 @@ async def test_another_project(slack: SlackSandbox) -> None:
         assert await send(app, form_in(slack), changes) == {}
     (command,) = client.commands
     assert command.arguments()["draft"]["project_key"] == "OTHER"
+
+
+async def test_another_project_keeps_the_type(slack: SlackSandbox) -> None:
+    """Another project with the same types keeps the chosen one, as Slack keeps the input that shows it."""
+    screens = [screen(), screen("PROJ", BUG), screen("OTHER", TASK), screen("OTHER", BUG, SEVERITY)]
+    client = client_of(Jira(*screens))
+    async with running_app(client, slack_api_url=slack.api_url, jira_url=JIRA) as app:
+        before = await opened(app, slack, click(slack))
+        # The event of the type has not been answered when the project is changed.
+        change = changed_in(before, "project", "OTHER", USER)
+        chosen = state_of(before, {"project": "OTHER", "issuetype": BUG.id})
+        change["view"]["state"]["values"] = chosen
+        await app.deliver(change)
+        await eventually(lambda: "customfield_2" in inputs_of(form_in(slack)), "the fields are there")
+        after = form_in(slack)
+        assert inputs_of(after)["issuetype"]["block_id"] == inputs_of(before)["issuetype"]["block_id"]
+        assert inputs_of(after)["issuetype"]["element"]["initial_option"]["value"] == BUG.id
+        assert await send(app, after, {"summary": "s", "customfield_2": "10000"}) == {}
+    (command,) = client.commands
+    draft = command.arguments()["draft"]
+    assert (draft["project_key"], draft["issue_type"]) == ("OTHER", BUG.id)
+
+
+async def test_the_last_of_quick_changes_counts(slack: SlackSandbox) -> None:
+    """Another type, chosen before the fields of another project are there, has the fields of both choices."""
+    jira = Jira(screen(), screen("OTHER", TASK), screen("OTHER", BUG, SEVERITY))
+    client = client_of(jira)
+    async with running_app(client, slack_api_url=slack.api_url, jira_url=JIRA) as app:
+        before = await opened(app, slack, click(slack))
+        slow, quick = jira.screens.pop(("OTHER", TASK.id)), asyncio.Event()
+        client.before_an_answer = quick.wait
+        await app.deliver(changed_in(before, "project", "OTHER", USER))
+        later = changed_in(before, "issuetype", BUG.id, USER)
+        later["view"]["state"]["values"] = state_of(before, {"project": "OTHER", "issuetype": BUG.id})
+        await app.deliver(later)
+        jira.screens["OTHER", TASK.id] = slow
+        quick.set()
+        await eventually(lambda: "customfield_2" in inputs_of(form_in(slack)), "the fields are there")
+        assert await send(app, form_in(slack), {"summary": "s", "customfield_2": "10000"}) == {}
+    assert len(slack.calls("views.update")) == 2
+    (command,) = client.commands
+    draft = command.arguments()["draft"]
+    assert (draft["project_key"], draft["issue_type"]) == ("OTHER", BUG.id)
 
 
 async def test_a_project_is_typed_where_there_are_many(slack: SlackSandbox) -> None:

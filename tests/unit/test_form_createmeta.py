@@ -57,6 +57,19 @@ def test_choices_are_those_that_may_be_chosen() -> None:
     ]
 
 
+def test_a_priority_goes_by_its_name_unless_that_is_like_an_id() -> None:
+    """A draft's priority is a name, and digits alone are an id: so a name of digits is replaced by its id."""
+    allowed = [{"id": "3", "name": "1"}, {"id": "4", "name": "2 - High"}]
+    entry = {"name": "Priority", "required": True, "schema": {"type": "priority"}, "allowedValues": allowed}
+
+    def offered(field_id: str) -> list[tuple[str, str]]:
+        fields, _ = createmeta.form_fields([{**entry, "fieldId": field_id}], "cloud")
+        return [(choice.id, choice.label) for choice in fields[0].choices]
+
+    assert offered("priority") == [("3", "1"), ("2 - High", "2 - High")]
+    assert offered("customfield_1") == [("1", "1"), ("2 - High", "2 - High")]
+
+
 @pytest.mark.parametrize("deployment", DEPLOYMENTS)
 def test_issue_types_of_sub_tasks_are_not_offered(deployment: Deployment) -> None:
     """Every issue type is offered but those of sub-tasks, by id and name."""

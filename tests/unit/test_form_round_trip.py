@@ -73,7 +73,7 @@ def entered(element: dict[str, Any]) -> st.SearchStrategy[Any]:
         case "datepicker":
             return st.none() | st.dates().map(str) | st.text(max_size=5)
         case "datetimepicker":
-            return st.none() | st.integers(0, 10**12)
+            return st.none() | st.integers(0, 10**12) | st.sampled_from(["9" * 5_000, "soon"])
         case "static_select":
             return st.none() | st.sampled_from([option["value"] for option in element["options"]])
         case "multi_static_select":

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from handlers.form import texts
 from handlers.form.about import About, about_of
 from handlers.form.draft import NO_SUMMARY, NOT_CHECKED, NOT_READ, TOO_LARGE, Known
 from handlers.form.inputs import IS_CUT, IS_HIDDEN
@@ -13,7 +14,7 @@ from handlers.form.submission import NOT_ENTERED, NOT_LOADED, change_in, submiss
 from handlers.form.view import BARE_FIELDS, Screen, form_view, loading_view
 from tests.support.block_kit import changed_in, check_view, submitted
 from tests.support.form_fields import choices
-from threadsync.forms import Choice, FormField
+from threadsync.forms import Choice, FormField, LookupOutcome
 
 ABOUT = About("C0123", "1700000000.000100", "https://hooks.slack.example/1", "PROJ", "1")
 PROJECTS = (Choice(id="OTHER", label="Other (OTHER)"), Choice(id="PROJ", label="Project (PROJ)"))
@@ -61,6 +62,15 @@ def test_project_and_type_stand_above_what_follows_from_them() -> None:
     assert [block["optional"] for block in blocks.values()] == [False, False, False, True, True, False]
     assert blocks["project"]["element"]["initial_option"]["value"] == "PROJ"
     assert blocks["issuetype"]["element"]["initial_option"]["value"] == "1"
+
+
+def test_fields_that_are_not_known_have_a_sentence_each() -> None:
+    """Each reason for which fields are not known has a sentence of its own."""
+    outcomes: tuple[LookupOutcome | None, ...] = (None, "refused", "not_configured", "no_such_project")
+    sentences = [texts.on_fields(outcome, "PROJ") for outcome in outcomes]
+    assert len(set(sentences)) == len(outcomes)
+    assert texts.on_fields("no_answer", None) == texts.on_fields(None, None) == texts.NO_FIELDS
+    assert texts.on_fields("no_such_project", None) == texts.NO_PROJECT
 
 
 def test_what_cannot_be_asked_for_is_said_above() -> None:

@@ -163,8 +163,16 @@ def _choices(kind: FieldKind, shape: Shape, allowed: object) -> tuple[Choice, ..
     ]
     if kind == "cascading":
         return tuple({item.id: item for item in _pairs(offered)}.values())
-    # A priority goes by its name: that of a channel's settings does, too.
-    return tuple(_distinct(offered, "name" if kind == "priority" else "id", "value", "name"))
+    if kind == "priority":
+        offered = [{**value, "id": _priority_id(value, shape)} for value in offered]
+    return tuple(_distinct(offered, "id", "value", "name"))
+
+
+def _priority_id(value: Mapping[str, Any], shape: Shape) -> Any:
+    """Return a priority's name, as channels have it; its id where a draft takes the name for an id."""
+    name = value.get("name")
+    is_like_an_id = isinstance(name, str) and name.isascii() and name.isdigit()
+    return value.get("id") if shape == "bare" and is_like_an_id else name
 
 
 def _pairs(values: Iterable[Mapping[str, Any]]) -> Iterator[Choice]:
