@@ -22,7 +22,7 @@ from starlette.staticfiles import StaticFiles
 from handlers.ticket_command import SLASH_COMMAND
 from sandbox.jira.site import JiraSite
 from sandbox.playground.acts import Acts, Answer, WrongAct
-from sandbox.playground.cast import BOT, CHANNELS_HERE, PEOPLE_HERE, people_the_workspace
+from sandbox.playground.cast import BOT, CHANNELS_HERE, GROUPS_HERE, PEOPLE_HERE, people_the_workspace
 from sandbox.playground.delivery import PAUSES, Delivered, Delivery
 from sandbox.playground.feed import feed
 from sandbox.playground.guard import PAGE, Guard
@@ -30,6 +30,7 @@ from sandbox.playground.switches import SWITCHES, Switches
 from sandbox.playground.tickets import tickets_json
 from sandbox.playground.workers import NoWorkers, Workers, workers_json
 from sandbox.slack.changes import Change
+from sandbox.slack.methods import URL
 from sandbox.slack.server import SlackSandbox
 
 _STATIC: Final = Path(__file__).parent / "static"
@@ -160,7 +161,9 @@ class Playground:
                 "people": [{"id": item.id, "name": item.name, "note": item.note} for item in PEOPLE_HERE],
                 "bot": {"id": BOT.id, "name": BOT.name},
                 "channels": [{"id": item.id, "name": item.name} for item in CHANNELS_HERE],
+                "groups": [{"id": item.id, "name": item.name} for item in GROUPS_HERE],
                 "command": SLASH_COMMAND,
+                "slack_url": URL,
                 "jira_url": self._place.jira_url,
                 "messages": messages,
                 "views": [self._shown_view(view) for view in self._slack.workspace.modals.still_open],
