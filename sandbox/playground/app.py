@@ -8,6 +8,7 @@ import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -27,7 +28,7 @@ from sandbox.playground.delivery import PAUSES, Delivered, Delivery
 from sandbox.playground.feed import feed
 from sandbox.playground.guard import PAGE, Guard
 from sandbox.playground.switches import SWITCHES, Switches
-from sandbox.playground.tickets import tickets_json
+from sandbox.playground.tickets import names_on, tickets_json
 from sandbox.playground.workers import NoWorkers, Workers, workers_json
 from sandbox.slack.changes import Change
 from sandbox.slack.methods import URL
@@ -142,7 +143,7 @@ class Playground:
             await asyncio.sleep(_LOOK_SECONDS)
 
     def _tickets(self) -> list[dict[str, Any]]:
-        return tickets_json(self._jira.issues)
+        return tickets_json(self._jira.issues, partial(names_on, self._jira))
 
     async def _to_page(self, request: Request) -> Response:
         return RedirectResponse(PAGE)

@@ -129,7 +129,7 @@ def test_a_newcomer_gets_one_ticket_each_time(playing: Up, chromium: Browser) ->
     ada.ask_for_ticket("Invoices show yesterday's date")
     ada.thread.get_by_text("Confirming with Jira").wait_for()
     ada.picture("confirming")
-    page.get_by_role("button", name="Kill the worker that makes tickets").click()
+    page.get_by_role("button", name="Kill: Worker that makes tickets").click()
     page.get_by_text("Killed process").wait_for()
     told = ada.thread.get_by_role("button", name="PLAY-2")
     wait_until(lambda: told.count() == 1, "the thread has its ticket", _AFTER_A_KILL_SECONDS)
