@@ -6,9 +6,11 @@
 from __future__ import annotations
 
 import os
-import re
+import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any, Final
 
 import httpx
@@ -26,6 +28,7 @@ pytestmark = [needs_browser, pytest.mark.timeout(600)]
 
 PICTURES = ROOT / "docs" / "img"
 REBOUND: Final = "rebound.example.com"
+OTHER_SITE: Final = "other.example.org"
 _PATIENCE_MS: Final = 60_000
 _AFTER_A_KILL_SECONDS: Final = 200
 """A killed worker's sync waits for its lease, which is two minutes."""
@@ -44,7 +47,8 @@ def playing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
 
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
-    with browser(f"--host-resolver-rules=MAP {REBOUND} 127.0.0.1") as chromium:
+    rules = f"MAP {REBOUND} 127.0.0.1, MAP {OTHER_SITE} 127.0.0.1"
+    with browser(f"--host-resolver-rules={rules}") as chromium:
         yield chromium
 
 
@@ -109,7 +113,7 @@ def test_a_newcomer_gets_one_ticket_each_time(playing: Up, chromium: Browser) ->
     began = time.monotonic()
     page = chromium.new_context(viewport={"width": 1440, "height": 900}).new_page()
     page.goto(playing.address("Start page"))
-    site = page.get_by_role("link", name=re.compile("/playground/")).get_attribute("href")
+    site = page.locator("a[href$='/playground/']").get_attribute("href")
     assert site is not None
     ada = Newcomer(page, site)
 
@@ -198,13 +202,43 @@ _TRIES: Final = """async (site) => {
 }"""
 
 
-def test_another_sites_page_presses_no_button(playing: Up, chromium: Browser) -> None:
-    """A page of another origin in the same browser changes nothing and reads nothing."""
+@pytest.mark.parametrize("host", [OTHER_SITE, "127.0.0.1", "localhost"])
+def test_another_sites_page_presses_no_button(playing: Up, chromium: Browser, host: str) -> None:
+    """A page of another origin in the same browser changes nothing and reads nothing.
+
+    Another server on this machine is another origin, too.
+    """
     page = chromium.new_page()
-    page.goto(playing.address("Start page"))
-    said = page.evaluate(_TRIES, playing.address("Playground"))
+    with another_site() as port:
+        page.goto(f"http://{host}:{port}/")
+        said = page.evaluate(_TRIES, playing.address("Playground"))
     assert said == ["opaque", "failed", "failed", "failed"]
     assert switches_of(playing) == {"slack_is_away": False}
+
+
+@contextmanager
+def another_site() -> Iterator[int]:
+    """Serve an empty page that allows its scripts everything; yield its port."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _EmptyPage)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield server.server_port
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+class _EmptyPage(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("content-type", "text/html")
+        self.end_headers()
+        self.wfile.write(b"<!doctype html><title>Another site</title>")
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
 
 
 def test_a_name_that_leads_here_presses_no_button(playing: Up, chromium: Browser) -> None:
