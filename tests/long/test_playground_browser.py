@@ -125,20 +125,19 @@ def test_a_newcomer_gets_one_ticket_each_time(playing: Up, chromium: Browser) ->
     page.locator("#ticket-PLAY-1").wait_for()
     ada.thread.get_by_role("button", name="PLAY-1").wait_for()
     assert ada.tickets() == ["PLAY-1 Export stops at page two"]
-    ada.picture("ticket")
 
     page.get_by_label("Jira loses the answer").check()
     page.get_by_role("button", name="Close the thread").click()
     ada.write("@threadsync the invoices show yesterday's date")
     ada.ask_for_ticket("Invoices show yesterday's date")
     ada.thread.get_by_text("Confirming with Jira").wait_for()
+    page.locator("#ticket-PLAY-2").wait_for()
     ada.picture("confirming")
     page.get_by_role("button", name="Kill: Worker that makes tickets").click()
     page.get_by_text("Killed process").wait_for()
     told = ada.thread.get_by_role("button", name="PLAY-2")
     wait_until(lambda: told.count() == 1, "the thread has its ticket", _AFTER_A_KILL_SECONDS)
     assert ada.tickets() == ["PLAY-2 Invoices show yesterday's date", "PLAY-1 Export stops at page two"]
-    ada.picture("two-tickets")
     assert time.monotonic() - began < 300
     page.get_by_label("Jira loses the answer").uncheck()
     assert ada.complaints == []
@@ -184,9 +183,9 @@ def test_it_fits_a_phone(playing: Up, chromium: Browser) -> None:
     newcomer = Newcomer(context.new_page(), playing.address("Playground"))
     newcomer.page.get_by_label("Message #support").wait_for()
     assert newcomer.page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
-    newcomer.picture("phone")
 
 
+_REACHES: Final = "async (site) => (await fetch(site, {mode: 'no-cors'})).type"
 _TRIES: Final = """async (site) => {
   const said = [];
   const body = JSON.stringify({name: "slack_is_away", on: true});
@@ -211,8 +210,10 @@ def test_another_sites_page_presses_no_button(playing: Up, chromium: Browser, ho
     page = chromium.new_page()
     with another_site() as port:
         page.goto(f"http://{host}:{port}/")
+        other = f"http://{'127.0.0.1' if host == 'localhost' else 'localhost'}:{port}/"
+        assert page.evaluate(_REACHES, other) == "opaque", "a page may send to other origins as such"
         said = page.evaluate(_TRIES, playing.address("Playground"))
-    assert said == ["opaque", "failed", "failed", "failed"]
+    assert said == ["failed"] * 4
     assert switches_of(playing) == {"slack_is_away": False}
 
 
