@@ -234,6 +234,21 @@ def test_a_view_is_replaced_under_what_was_typed(chromium: Browser) -> None:
         assert summary.input_value() == "half a sentence"
 
 
+def test_a_form_takes_the_place_of_an_older_one(chromium: Browser) -> None:
+    """A form that was left open comes again with the page, and a newer one takes its place."""
+    with app(chromium, [asks("Summary", {"type": "plain_text_input"})]) as here:
+        here.open()
+        here.page.reload()
+        here.form.wait_for()
+        views = here.slack.workspace.modals
+        trigger = views.triggers[views.still_open[0]["id"]]
+        here.slack.workspace.call("views.open", {"trigger_id": trigger, "view": view(KINDS)})
+        here.form.get_by_label("Steps").wait_for()
+        here.page.keyboard.press("Escape")
+        here.form.wait_for(state="hidden")
+        wait_until(lambda: not views.still_open, "both are closed")
+
+
 def test_what_is_wrong_is_said_at_its_input(chromium: Browser) -> None:
     """What Slack's client refuses is said at the input, the focus goes there, and nothing is sent."""
     with app(chromium, KINDS) as here:

@@ -233,10 +233,14 @@ function linkOf(url, label) {
   return el("a", { href: url, target: "_blank", rel: "noopener noreferrer" }, label);
 }
 
-// Show the newest form that is open for the person, or none.
+// Show the newest form that is open for the person, or none. It takes the place of an older one.
 function showForm() {
   const mine = [...views.values()].filter((view) => view.user === person() && !view.is_closed);
-  const view = mine[mine.length - 1];
+  const view = mine.pop();
+  for (const older of mine) {
+    views.delete(older.id);
+    act("close", { view_id: older.id });
+  }
   if (!view) {
     if (form) form.close();
     form = null;
