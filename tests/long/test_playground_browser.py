@@ -177,12 +177,23 @@ def test_escape_closes_the_form(playing: Up, chromium: Browser) -> None:
     assert newcomer.complaints == []
 
 
-def test_it_fits_a_phone(playing: Up, chromium: Browser) -> None:
-    """On a narrow screen nothing is wider than the screen."""
-    context = chromium.new_context(viewport={"width": 390, "height": 844}, color_scheme="dark")
+@pytest.mark.parametrize(("width", "has_both"), [(390, False), (800, False), (1100, False), (1440, True)])
+def test_it_fits_every_width(playing: Up, chromium: Browser, width: int, has_both: bool) -> None:
+    """Nothing is wider than the screen. Where both have no room, a thread takes the place of its channel."""
+    context = chromium.new_context(viewport={"width": width, "height": 844}, color_scheme="dark")
     newcomer = Newcomer(context.new_page(), playing.address("Playground"))
+    fits = "document.documentElement.scrollWidth <= window.innerWidth"
+    text = f"A screen of {width} pixels shows {'a-long-word' * 20}"
+    newcomer.write(text)
+    assert newcomer.page.evaluate(fits)
+    newcomer.open_thread(text)
+    newcomer.reply("It has room for answers")
+    newcomer.thread.get_by_text("It has room for answers").wait_for()
+    assert newcomer.page.evaluate(fits)
+    assert newcomer.page.locator("#channel").is_visible() == has_both
+    newcomer.page.get_by_role("button", name="Close the thread").click()
     newcomer.page.get_by_label("Message #support").wait_for()
-    assert newcomer.page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    assert newcomer.page.get_by_label("Jira loses the answer").is_visible()
 
 
 _REACHES: Final = "async (site) => (await fetch(site, {mode: 'no-cors'})).type"
