@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, Final
 import httpx
 import pytest
 
-from tests.acceptance.test_up import JIRA, Up
 from tests.support.browser import browser, needs_browser
+from tests.support.up import JIRA, Up
 from tests.support.waiting import wait_until
 from tests.support.workers import ROOT
 
