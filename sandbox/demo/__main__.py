@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import sys
 import threading
@@ -40,7 +41,7 @@ from worker.cli.output import speak_any_locale
 from worker.cli.stop_request import StopRequest
 from worker.db.pool import Pool, new_pool
 from worker.local.data_dir import default_data_dir
-from worker.local.sandboxed import sandbox_settings
+from worker.local.sandboxed import real_settings, sandbox_settings
 from worker.local.servers.port import free_port
 from worker.local.service import Service
 from worker.local.services import PLAYGROUND_PORT
@@ -252,13 +253,22 @@ def _keep(
     jira: JiraSandbox,
     cancelled: Callable[[], bool],
 ) -> None:
-    """Leave all of it running, with the playground on the same Slack and Jira."""
-    port = free_port(PLAYGROUND_PORT)
-    place = Place(port, f"{stack.urls.web}/slack/events", jira.url)
-    workers = KillableWorkers(lambda name: stack.supervisor[name].pid)
-    secret = stack.env["SLACK_SIGNING_SECRET"]
-    with PlaygroundServer(Playground(slack, jira.site, place, secret, workers=workers), port):
-        console.print(f"Playground http://127.0.0.1:{port}/playground/", soft_wrap=True)
+    """Leave all of it running, with the playground on the same Slack and Jira.
+
+    Beside settings of real services there is no playground, though the demo uses none of Slack's and Jira's.
+    """
+    with contextlib.ExitStack() as until_the_end:
+        if real := real_settings(os.environ):
+            console.print(f"There is no playground beside real services: unset {', '.join(real)}.")
+        else:
+            port = free_port(PLAYGROUND_PORT)
+            place = Place(port, f"{stack.urls.web}/slack/events", jira.url)
+            workers = KillableWorkers(lambda name: stack.supervisor[name].pid)
+            playground = Playground(
+                slack, jira.site, place, stack.env["SLACK_SIGNING_SECRET"], workers=workers
+            )
+            until_the_end.enter_context(PlaygroundServer(playground, port))
+            console.print(f"Playground http://127.0.0.1:{port}/playground/", soft_wrap=True)
         console.print(f"Slack endpoint {stack.urls.web}, Flower {stack.urls.flower}. Ctrl-C ends it.")
         stack.supervisor.wait(cancelled)
 

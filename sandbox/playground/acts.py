@@ -11,7 +11,7 @@ from typing import Any, Final
 from handlers.mapping import OPEN_SHORTCUT
 from handlers.ticket_command import SLASH_COMMAND
 from sandbox.playground import payloads
-from sandbox.playground.cast import BOT, CHANNELS_HERE, PEOPLE_HERE, Channel, Person
+from sandbox.playground.cast import BOT, CHANNELS_HERE, GROUPS_HERE, PEOPLE_HERE, Channel, Person
 from sandbox.playground.delivery import Delivered, Delivery
 from sandbox.playground.form_state import FormState, WrongInput, element_of, element_state, state_of
 from sandbox.playground.typed import as_slack_sends
@@ -195,7 +195,8 @@ class Acts:
     def _as_slack_sends(self, text: str) -> str:
         people = {person.name.lower(): person.id for person in (*PEOPLE_HERE, BOT)}
         channels = {channel.name: channel.id for channel in CHANNELS_HERE}
-        return as_slack_sends(text, people, channels)
+        groups = {group.name: group.id for group in GROUPS_HERE}
+        return as_slack_sends(text, people, channels, groups)
 
     def _known(self, payload: Payload, person: Person) -> Payload:
         """Remember whose trigger the payload has: a form that it opens is for this person."""

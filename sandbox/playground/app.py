@@ -8,6 +8,7 @@ import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,14 +23,15 @@ from starlette.staticfiles import StaticFiles
 from handlers.ticket_command import SLASH_COMMAND
 from sandbox.jira.site import JiraSite
 from sandbox.playground.acts import Acts, Answer, WrongAct
-from sandbox.playground.cast import BOT, CHANNELS_HERE, PEOPLE_HERE, people_the_workspace
+from sandbox.playground.cast import BOT, CHANNELS_HERE, GROUPS_HERE, PEOPLE_HERE, people_the_workspace
 from sandbox.playground.delivery import PAUSES, Delivered, Delivery
 from sandbox.playground.feed import feed
 from sandbox.playground.guard import PAGE, Guard
 from sandbox.playground.switches import SWITCHES, Switches
-from sandbox.playground.tickets import tickets_json
+from sandbox.playground.tickets import names_on, tickets_json
 from sandbox.playground.workers import NoWorkers, Workers, workers_json
 from sandbox.slack.changes import Change
+from sandbox.slack.methods import URL
 from sandbox.slack.server import SlackSandbox
 
 _STATIC: Final = Path(__file__).parent / "static"
@@ -141,7 +143,7 @@ class Playground:
             await asyncio.sleep(_LOOK_SECONDS)
 
     def _tickets(self) -> list[dict[str, Any]]:
-        return tickets_json(self._jira.issues)
+        return tickets_json(self._jira.issues, partial(names_on, self._jira))
 
     async def _to_page(self, request: Request) -> Response:
         return RedirectResponse(PAGE)
@@ -160,7 +162,9 @@ class Playground:
                 "people": [{"id": item.id, "name": item.name, "note": item.note} for item in PEOPLE_HERE],
                 "bot": {"id": BOT.id, "name": BOT.name},
                 "channels": [{"id": item.id, "name": item.name} for item in CHANNELS_HERE],
+                "groups": [{"id": item.id, "name": item.name} for item in GROUPS_HERE],
                 "command": SLASH_COMMAND,
+                "slack_url": URL,
                 "jira_url": self._place.jira_url,
                 "messages": messages,
                 "views": [self._shown_view(view) for view in self._slack.workspace.modals.still_open],

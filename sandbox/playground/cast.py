@@ -34,12 +34,22 @@ class Channel:
     name: str
 
 
+@dataclass(frozen=True)
+class Group:
+    """A user group of the playground; ``users`` are the ids of its members."""
+
+    id: str
+    name: str
+    users: tuple[str, ...]
+
+
 PEOPLE_HERE: Final = (
     *(Person(user, user.removeprefix("U0").title()) for user in PEOPLE[:3]),
     Person(GUEST, "Gus", note="guest", facts={"is_restricted": True}),
     Person(PARTNER, "Pia", _PARTNERS_TEAM, note="partner organisation"),
 )
 CHANNELS_HERE: Final = tuple(Channel(channel, channel.removeprefix("C0").lower()) for channel in CHANNELS)
+GROUPS_HERE: Final = (Group("S0HELPDESK", "helpdesk", tuple(PEOPLE[:2])),)
 BOT: Final = Person(BOT_USER_ID, "threadsync")
 
 
@@ -47,6 +57,7 @@ def people_the_workspace(workspace: SlackWorkspace) -> None:
     """Tell the workspace who and what is there, so that the Web API answers the same."""
     workspace.channels = [channel.id for channel in CHANNELS_HERE]
     workspace.channel_facts |= {channel.id: {"name": channel.name} for channel in CHANNELS_HERE}
+    workspace.groups |= {group.id: group.users for group in GROUPS_HERE}
     for person in PEOPLE_HERE:
         names = {"name": person.name.lower(), "real_name": person.name, "team_id": person.team_id}
         workspace.people[person.id] = {**names, **(person.facts or {})}

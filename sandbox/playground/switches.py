@@ -13,14 +13,11 @@ Switch = Literal["jira_loses_answers", "jira_is_away", "jira_is_busy", "jira_ref
 SWITCHES: Final[tuple[Switch, ...]] = get_args(Switch)
 
 LABELS: Final[Mapping[Switch, tuple[str, str]]] = {
-    "jira_loses_answers": (
-        "Jira loses the answer",
-        "It makes the ticket, and the connection ends without a word.",
-    ),
-    "jira_is_away": ("Jira is away", "Every call to it ends without a response."),
-    "jira_is_busy": ("Jira says 429", "It refuses every call, and asks to wait two seconds."),
-    "jira_refuses_token": ("Jira refuses the token", "It answers every call with 401."),
-    "slack_is_away": ("Slack's API is away", "Replies and status messages cannot be posted."),
+    "jira_loses_answers": ("Jira loses the answer", "It makes the ticket, and hangs up."),
+    "jira_is_away": ("Jira is away", "No call gets a response."),
+    "jira_is_busy": ("Jira says 429", "Every call is to come again in 2 s."),
+    "jira_refuses_token": ("Jira refuses the token", "Every call gets a 401."),
+    "slack_is_away": ("Slack's API is away", "No message can be posted or changed."),
 }
 """What the page says of each switch: its label and what it does."""
 

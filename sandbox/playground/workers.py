@@ -10,8 +10,8 @@ from signal import SIGKILL
 from typing import Any, Final, Protocol
 
 LABELS: Final[Mapping[str, str]] = {
-    "worker": "Kill the worker of commands",
-    "syncs": "Kill the worker that makes tickets",
+    "worker": "Worker of commands",
+    "syncs": "Worker that makes tickets",
 }
 PAUSE_SECONDS: Final = 20.0
 """Least time between two kills of one worker: ``up`` gives up a service that dies five times in a minute."""

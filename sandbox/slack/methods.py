@@ -96,7 +96,7 @@ def _user_info(workspace: SlackWorkspace, arguments: Arguments) -> Answer:
 
 
 def _groups_list(workspace: SlackWorkspace, arguments: Arguments) -> Answer:
-    return directory.groups_list(workspace.groups)
+    return directory.groups_list(arguments, workspace.groups)
 
 
 def _group_users(workspace: SlackWorkspace, arguments: Arguments) -> Answer:

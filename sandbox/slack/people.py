@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Final
 
-from sandbox.slack.arguments import USER, Answer, Arguments, SlackError, number_of
+from sandbox.slack.arguments import USER, Answer, Arguments, SlackError, is_on, number_of
 from sandbox.slack.requests import BOT_USER_ID, TEAM_ID
 
 _MOST_CHANNELS: Final = 999
@@ -39,16 +39,20 @@ def user_info(arguments: Arguments, people: Mapping[str, Answer], scopes: Collec
     return {"user": {"id": user, "team_id": TEAM_ID, **marks, **names, "profile": profile, **told}}
 
 
-def groups_list(groups: Mapping[str, Sequence[str]]) -> Answer:
-    """Answer ``usergroups.list``."""
+def groups_list(arguments: Arguments, groups: Mapping[str, Sequence[str]]) -> Answer:
+    """Answer ``usergroups.list``: a group's users and their number on request alone."""
+    with_users, with_count = is_on(arguments, "include_users"), is_on(arguments, "include_count")
     return {
         "usergroups": [
             {
                 "id": group,
                 "team_id": TEAM_ID,
+                "is_usergroup": True,
                 "handle": group.lower(),
                 "name": group,
-                "user_count": len(users),
+                "date_delete": 0,
+                **({"users": list(users)} if with_users else {}),
+                **({"user_count": len(users)} if with_count else {}),
             }
             for group, users in groups.items()
         ]

@@ -11,8 +11,8 @@ import psutil
 import pytest
 
 from sandbox.playground.guard import TOKEN_HEADER
-from tests.acceptance.test_up import JIRA, Up
 from tests.support.playground import ADA, CHANNEL
+from tests.support.up import JIRA, Up
 from tests.support.waiting import wait_until
 from worker.local.sandboxed import SECRET_VARIABLE
 

@@ -281,6 +281,7 @@ def test_a_file_is_sent_to_the_bot_alone(slack: SlackSandbox, web: WebClient) ->
     [
         ("users.info", {"user": "U0456"}, "users:read"),
         ("bots.info", {"bot": "B0SANDBOX"}, "users:read"),
+        ("usergroups.list", {"include_users": "true"}, "usergroups:read"),
         ("usergroups.users.list", {"usergroup": "S0123"}, "usergroups:read"),
         ("conversations.info", {"channel": CHANNEL}, "channels:read"),
         ("conversations.info", {"channel": "G0123"}, "groups:read"),
@@ -321,7 +322,11 @@ def test_groups_and_channels_are_listed(slack: SlackSandbox, web: WebClient) -> 
     """User groups have their users; channels come in pages, private ones on request."""
     slack.workspace.groups["S0HELP"] = ["U0456"]
     assert web.usergroups_users_list(usergroup="S0HELP")["users"] == ["U0456"]
-    assert web.usergroups_list()["usergroups"][0]["id"] == "S0HELP"
+    (group,) = web.usergroups_list()["usergroups"]
+    assert (group["id"], group["handle"]) == ("S0HELP", "s0help")
+    assert not {"users", "user_count"} & set(group)
+    (group,) = web.usergroups_list(include_users=True, include_count=True)["usergroups"]
+    assert (group["users"], group["user_count"]) == (["U0456"], 1)
     assert error_of(web.usergroups_users_list, usergroup="S0NONE") == "no_such_subteam"
     slack.workspace.channels = ["C0A", "C0B", "G0C"]
     slack.workspace.channel_facts["C0B"] = {"name": "billing", "is_archived": True}

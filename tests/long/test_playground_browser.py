@@ -6,16 +6,18 @@
 from __future__ import annotations
 
 import os
-import re
+import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any, Final
 
 import httpx
 import pytest
 
-from tests.acceptance.test_up import JIRA, Up
 from tests.support.browser import browser, needs_browser
+from tests.support.up import JIRA, Up
 from tests.support.waiting import wait_until
 from tests.support.workers import ROOT
 
@@ -26,6 +28,7 @@ pytestmark = [needs_browser, pytest.mark.timeout(600)]
 
 PICTURES = ROOT / "docs" / "img"
 REBOUND: Final = "rebound.example.com"
+OTHER_SITE: Final = "other.example.org"
 _PATIENCE_MS: Final = 60_000
 _AFTER_A_KILL_SECONDS: Final = 200
 """A killed worker's sync waits for its lease, which is two minutes."""
@@ -44,7 +47,8 @@ def playing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
 
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
-    with browser(f"--host-resolver-rules=MAP {REBOUND} 127.0.0.1") as chromium:
+    rules = f"MAP {REBOUND} 127.0.0.1, MAP {OTHER_SITE} 127.0.0.1"
+    with browser(f"--host-resolver-rules={rules}") as chromium:
         yield chromium
 
 
@@ -109,7 +113,7 @@ def test_a_newcomer_gets_one_ticket_each_time(playing: Up, chromium: Browser) ->
     began = time.monotonic()
     page = chromium.new_context(viewport={"width": 1440, "height": 900}).new_page()
     page.goto(playing.address("Start page"))
-    site = page.get_by_role("link", name=re.compile("/playground/")).get_attribute("href")
+    site = page.locator("a[href$='/playground/']").get_attribute("href")
     assert site is not None
     ada = Newcomer(page, site)
 
@@ -121,20 +125,19 @@ def test_a_newcomer_gets_one_ticket_each_time(playing: Up, chromium: Browser) ->
     page.locator("#ticket-PLAY-1").wait_for()
     ada.thread.get_by_role("button", name="PLAY-1").wait_for()
     assert ada.tickets() == ["PLAY-1 Export stops at page two"]
-    ada.picture("ticket")
 
     page.get_by_label("Jira loses the answer").check()
     page.get_by_role("button", name="Close the thread").click()
     ada.write("@threadsync the invoices show yesterday's date")
     ada.ask_for_ticket("Invoices show yesterday's date")
     ada.thread.get_by_text("Confirming with Jira").wait_for()
+    page.locator("#ticket-PLAY-2").wait_for()
     ada.picture("confirming")
-    page.get_by_role("button", name="Kill the worker that makes tickets").click()
+    page.get_by_role("button", name="Kill: Worker that makes tickets").click()
     page.get_by_text("Killed process").wait_for()
     told = ada.thread.get_by_role("button", name="PLAY-2")
     wait_until(lambda: told.count() == 1, "the thread has its ticket", _AFTER_A_KILL_SECONDS)
     assert ada.tickets() == ["PLAY-2 Invoices show yesterday's date", "PLAY-1 Export stops at page two"]
-    ada.picture("two-tickets")
     assert time.monotonic() - began < 300
     page.get_by_label("Jira loses the answer").uncheck()
     assert ada.complaints == []
@@ -174,15 +177,26 @@ def test_escape_closes_the_form(playing: Up, chromium: Browser) -> None:
     assert newcomer.complaints == []
 
 
-def test_it_fits_a_phone(playing: Up, chromium: Browser) -> None:
-    """On a narrow screen nothing is wider than the screen."""
-    context = chromium.new_context(viewport={"width": 390, "height": 844}, color_scheme="dark")
+@pytest.mark.parametrize(("width", "has_both"), [(390, False), (800, False), (1100, False), (1440, True)])
+def test_it_fits_every_width(playing: Up, chromium: Browser, width: int, has_both: bool) -> None:
+    """Nothing is wider than the screen. Where both have no room, a thread takes the place of its channel."""
+    context = chromium.new_context(viewport={"width": width, "height": 844}, color_scheme="dark")
     newcomer = Newcomer(context.new_page(), playing.address("Playground"))
+    fits = "document.documentElement.scrollWidth <= window.innerWidth"
+    text = f"A screen of {width} pixels shows {'a-long-word' * 20}"
+    newcomer.write(text)
+    assert newcomer.page.evaluate(fits)
+    newcomer.open_thread(text)
+    newcomer.reply("It has room for answers")
+    newcomer.thread.get_by_text("It has room for answers").wait_for()
+    assert newcomer.page.evaluate(fits)
+    assert newcomer.page.locator("#channel").is_visible() == has_both
+    newcomer.page.get_by_role("button", name="Close the thread").click()
     newcomer.page.get_by_label("Message #support").wait_for()
-    assert newcomer.page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
-    newcomer.picture("phone")
+    assert newcomer.page.get_by_label("Jira loses the answer").is_visible()
 
 
+_REACHES: Final = "async (site) => (await fetch(site, {mode: 'no-cors'})).type"
 _TRIES: Final = """async (site) => {
   const said = [];
   const body = JSON.stringify({name: "slack_is_away", on: true});
@@ -198,13 +212,45 @@ _TRIES: Final = """async (site) => {
 }"""
 
 
-def test_another_sites_page_presses_no_button(playing: Up, chromium: Browser) -> None:
-    """A page of another origin in the same browser changes nothing and reads nothing."""
+@pytest.mark.parametrize("host", [OTHER_SITE, "127.0.0.1", "localhost"])
+def test_another_sites_page_presses_no_button(playing: Up, chromium: Browser, host: str) -> None:
+    """A page of another origin in the same browser changes nothing and reads nothing.
+
+    Another server on this machine is another origin, too.
+    """
     page = chromium.new_page()
-    page.goto(playing.address("Start page"))
-    said = page.evaluate(_TRIES, playing.address("Playground"))
-    assert said == ["opaque", "failed", "failed", "failed"]
+    with another_site() as port:
+        page.goto(f"http://{host}:{port}/")
+        other = f"http://{'127.0.0.1' if host == 'localhost' else 'localhost'}:{port}/"
+        assert page.evaluate(_REACHES, other) == "opaque", "a page may send to other origins as such"
+        said = page.evaluate(_TRIES, playing.address("Playground"))
+    assert said == ["failed"] * 4
     assert switches_of(playing) == {"slack_is_away": False}
+
+
+@contextmanager
+def another_site() -> Iterator[int]:
+    """Serve an empty page that allows its scripts everything; yield its port."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _EmptyPage)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield server.server_port
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+class _EmptyPage(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("content-type", "text/html")
+        self.end_headers()
+        self.wfile.write(b"<!doctype html><title>Another site</title>")
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
 
 
 def test_a_name_that_leads_here_presses_no_button(playing: Up, chromium: Browser) -> None:

@@ -271,8 +271,9 @@ def test_the_playground_is_in_the_wheel(wheel: Path) -> None:
 
 def test_up_without_settings_has_the_playground(installed: Installed, tmp_path: Path) -> None:
     """From the wheel with its extra alone, `threadsync up` without settings serves the playground."""
-    for name in ("DATABASE_URL", "CELERY_BROKER_URL", "SLACK_SIGNING_SECRET", "SLACK_BOT_TOKEN"):
-        installed.env.pop(name)
+    for name in set(installed.env):
+        if name.startswith("SLACK_") or name in ("DATABASE_URL", "CELERY_BROKER_URL"):
+            del installed.env[name]
     command = ("-m", "worker.cli", "up", "--data-dir", str(tmp_path / "data"), "--without-flower")
     with installed.running("up", *command) as log:
         wait_until(lambda: says(log, "Ctrl-C stops everything"), "`up` says that it is up", 120)

@@ -126,9 +126,14 @@ def test_no_input_is_too_odd(kind: str, raw: Any) -> None:
         ("@ada and @Ada, @nobody", "<@U0ADA> and <@U0ADA>, @nobody"),
         ("see #billing and #nothing", "see <#C0BILLING> and #nothing"),
         ("mail ada@ada.example", "mail ada@ada.example"),
+        ("ask @Helpdesk", "ask <!subteam^S0HELP>"),
+        ("see https://a.example/b?c=1&d=@ada#billing.", "see <https://a.example/b?c=1&amp;d=@ada#billing>."),
+        ("(http://a.example)<b>", "(<http://a.example>)&lt;b&gt;"),
+        ("https:// alone", "https:// alone"),
         ("<@U0ADA> typed by hand", "&lt;@U0ADA&gt; typed by hand"),
     ],
 )
 def test_typed_text(text: str, sent: str) -> None:
-    """Names become ids, and Slack's control characters are escaped."""
-    assert as_slack_sends(text, {"ada": "U0ADA"}, {"billing": "C0BILLING"}) == sent
+    """Names become ids, addresses links, and Slack's control characters are escaped."""
+    groups = {"helpdesk": "S0HELP"}
+    assert as_slack_sends(text, {"ada": "U0ADA"}, {"billing": "C0BILLING"}, groups) == sent

@@ -116,8 +116,8 @@ def test_other_origins_are_refused(method: str, origin: str) -> None:
 def test_what_changes_something_needs_origin_and_token() -> None:
     """An act without Origin, without the token, with another one, or by another site is refused."""
     assert status(origin=None) == 403
-    assert status(**{TOKEN_HEADER: None}) == 403
-    assert status(**{TOKEN_HEADER: "the-pages-tokem"}) == 403
+    assert status(x_playground_token=None) == 403
+    assert status(x_playground_token="the-pages-tokem") == 403
     for site in ("cross-site", "same-site", "none"):
         assert status(sec_fetch_site=site) == 403
     assert status(more=(("origin", OURS["origin"]),)) == 403, "two of them"
@@ -134,17 +134,22 @@ def test_acts_are_json(kind: str | None) -> None:
 @pytest.mark.parametrize("method", ["PUT", "DELETE", "PATCH", "OPTIONS"])
 def test_other_methods_count_as_acts(method: str) -> None:
     """Every method but GET and HEAD is judged as one that changes something."""
-    assert status(method, **{TOKEN_HEADER: None}) == 403
+    assert status(method, x_playground_token=None) == 403
 
 
 def test_reading() -> None:
     """A link from anywhere may open the page; another site's page reads no state and no feed."""
-    plain = {"origin": None, TOKEN_HEADER: None, "content_type": None}
     for path in ("/playground/", "/playground/state", "/playground/feed", "/playground/static/app.js"):
-        assert status("GET", path, **plain) is None
-        assert status("GET", path, sec_fetch_site="none", **{**plain}) is None
-        other = status("GET", path, sec_fetch_site="cross-site", **{**plain})
-        assert other == (None if path == "/playground/" else 403)
+        assert read(path) is None
+        assert read(path, "none") is None
+        assert read(path, "cross-site") == (None if path == "/playground/" else 403)
+
+
+def read(path: str, fetch_site: str = "same-origin") -> int | None:
+    """Return the status for a browser's GET."""
+    return status(
+        "GET", path, origin=None, content_type=None, x_playground_token=None, sec_fetch_site=fetch_site
+    )
 
 
 async def test_each_response_has_the_headers() -> None:

@@ -4,6 +4,7 @@ import { byId, el } from "./dom.js";
 import { Form } from "./form.js";
 import { idOf, showRequest, showSwitches, showTickets, showWorkers } from "./jira.js";
 import { Messages, isReply, showMessages } from "./messages.js";
+import { Tour } from "./tour.js";
 
 const TOKEN = document.querySelector('meta[name="playground-token"]').content;
 const ARCHIVE = /\/archives\/([A-Z0-9]+)\/p(\d+)(\d{6})(?:\?|$)/;
@@ -14,6 +15,7 @@ const here = {
   bot: { id: "", name: "threadsync" },
   command: "/ticket",
   jira: "",
+  slack: "",
   channel: "",
   thread: null,
   names: {},
@@ -22,6 +24,8 @@ let messages = new Messages();
 let views = new Map();
 let form = null;
 let source = null;
+const tour = new Tour();
+const narrow = matchMedia("(max-width: 56rem)");
 
 // ---- what a person does
 
@@ -66,11 +70,21 @@ function wireComposer(which) {
       composer.requestSubmit();
     }
   });
+  byId(`${which}-files`).addEventListener("change", (event) => showFiles(event.target));
   composer.querySelector(".mention").addEventListener("click", () => {
     const gap = text.value && !text.value.endsWith(" ") ? " " : "";
     text.value += `${gap}@${here.bot.name} `;
     text.focus();
   });
+}
+
+// Say on the label how many files are chosen.
+function showFiles(chosen) {
+  const label = chosen.closest("label");
+  const count = chosen.files.length;
+  label.firstChild.textContent = count ? `${count} ${count === 1 ? "file" : "files"} ` : "Add files ";
+  label.title = [...chosen.files].map((file) => file.name).join(", ");
+  label.classList.toggle("chosen", count > 0);
 }
 
 // A file as JSON: its bytes in base 64, from the data URL that the browser makes.
@@ -100,7 +114,10 @@ async function send(which, field) {
     ? ["command", { channel, text: text.slice(here.command.length) }]
     : ["message", { channel, text, thread_ts: thread, files }];
   const answer = await act(...asked);
-  if (answer && !isCommand) chosen.value = "";
+  if (answer && !isCommand) {
+    chosen.value = "";
+    showFiles(chosen);
+  }
   if (!answer) {
     // Nothing that was typed is lost.
     if (!field.value) field.value = text;
@@ -111,24 +128,25 @@ async function send(which, field) {
 
 // ---- what is shown
 
-function openThread(root) {
+function showThread(root) {
   here.thread = root;
-  byId("thread").hidden = false;
+  byId("thread").hidden = !root;
+  document.querySelector("main").classList.toggle("has-thread", Boolean(root));
+}
+
+function openThread(root) {
+  showThread(root);
   render();
   byId("thread-text").focus();
 }
 
 function closeThread() {
-  here.thread = null;
-  byId("thread").hidden = true;
+  showThread(null);
   byId("channel-text").focus();
 }
 
 function choose(channel) {
-  if (here.channel !== channel && here.thread) {
-    here.thread = null;
-    byId("thread").hidden = true;
-  }
+  if (here.channel !== channel) showThread(null);
   here.channel = channel;
   render();
 }
@@ -137,13 +155,16 @@ function render() {
   const channel = here.channels.find((one) => one.id === here.channel);
   byId("channel-name").textContent = `#${channel.name}`;
   byId("channel-label").textContent = `Message #${channel.name}`;
+  byId("channel-text").placeholder = `Message #${channel.name}, or ${here.command} help`;
   for (const button of byId("channel-list").querySelectorAll("button")) {
     if (button.dataset.channel === here.channel) button.setAttribute("aria-current", "true");
     else button.removeAttribute("aria-current");
   }
   const press = (message, block, element) =>
     act("button", { channel: message.channel, ts: message.ts, block, element });
-  showMessages(byId("channel-messages"), messages.ofChannel(here.channel, person()), {
+  const written = messages.ofChannel(here.channel, person());
+  byId("nothing-yet").hidden = written.length > 0;
+  showMessages(byId("channel-messages"), written, {
     names: here.names,
     press,
     markOf: (message) => messages.repliesTo(message, person()),
@@ -154,7 +175,7 @@ function render() {
       names: here.names,
       press,
       markOf: () => 0,
-      actionsOf: (message) => (message.only_for ? [] : shortcutOf(message)),
+      actionsOf: (message) => (message.only_for ? [] : [...shortcutOf(message), ...linkTo(message)]),
     });
   }
 }
@@ -162,14 +183,30 @@ function render() {
 function channelActions(message) {
   const count = messages.repliesTo(message, person());
   const words = count ? `${count} ${count === 1 ? "reply" : "replies"}` : "Reply in thread";
-  const open = el("button", { type: "button", class: "small", "data-at": "thread", onclick: () => openThread(message.ts) }, words);
-  return [open, " ", ...shortcutOf(message)];
+  const open = el("button", { type: "button", class: count ? "replies" : "", "data-at": "thread", onclick: () => openThread(message.ts) }, words);
+  return [open, ...shortcutOf(message), ...linkTo(message)];
+}
+
+// Slack's "Copy link": for commands that take the link of a message.
+function linkTo(message) {
+  if (message.unknown) return [];
+  const query = isReply(message) ? `?thread_ts=${message.thread_ts}&cid=${message.channel}` : "";
+  const link = `${here.slack}archives/${message.channel}/p${message.ts.replace(".", "")}${query}`;
+  const copy = async () => {
+    try {
+      await navigator.clipboard.writeText(link);
+      say(`Copied the link to the message. Paste it after ${here.command} status, for instance.`);
+    } catch {
+      say(`The browser does not let the page copy. The link is ${link}`);
+    }
+  };
+  return [el("button", { type: "button", "data-at": "link", onclick: copy }, "Copy link")];
 }
 
 function shortcutOf(message) {
   if (message.unknown || message.user === here.bot.id) return [];
   const chosen = () => act("shortcut", { channel: message.channel, ts: message.ts });
-  return [el("button", { type: "button", class: "small", "data-at": "shortcut", onclick: chosen }, "Open a ticket session")];
+  return [el("button", { type: "button", "data-at": "shortcut", onclick: chosen }, "Open a ticket session")];
 }
 
 function linkOf(url, label) {
@@ -196,10 +233,14 @@ function linkOf(url, label) {
   return el("a", { href: url, target: "_blank", rel: "noopener noreferrer" }, label);
 }
 
-// Show the newest form that is open for the person, or none.
+// Show the newest form that is open for the person, or none. It takes the place of an older one.
 function showForm() {
   const mine = [...views.values()].filter((view) => view.user === person() && !view.is_closed);
-  const view = mine[mine.length - 1];
+  const view = mine.pop();
+  for (const older of mine) {
+    views.delete(older.id);
+    act("close", { view_id: older.id });
+  }
   if (!view) {
     if (form) form.close();
     form = null;
@@ -215,6 +256,7 @@ function showForm() {
 const takes = {
   message: (message) => {
     messages.take(message);
+    tour.message(message, here.bot.id);
     render();
   },
   view: (view) => {
@@ -222,20 +264,35 @@ const takes = {
     else views.set(view.id, view);
     showForm();
   },
-  tickets: (tickets) => showTickets(tickets, say),
-  switches: (switches) => showSwitches(switches, turn),
-  workers: (workers) => showWorkers(workers, kill),
+  tickets: (tickets) => {
+    showTickets(tickets, say, linkOf);
+    tour.tickets(tickets.length);
+  },
+  switches: (switches) => {
+    showSwitches(switches, turn);
+    tour.switches(switches);
+  },
+  workers: (workers) => {
+    showWorkers(workers, kill);
+    tour.workers(workers);
+  },
   request: showRequest,
 };
 
 const turn = (name, on) => act("switch", { name, on });
 const kill = (name) => act("kill", { name });
 
+function connected(isGood, words) {
+  const shown = byId("connection");
+  shown.textContent = words;
+  shown.classList.toggle("good", isGood);
+}
+
 function follow(state) {
   if (source) source.close();
   source = new EventSource(`/playground/feed?after=${state.last}&epoch=${encodeURIComponent(state.epoch)}`);
-  source.addEventListener("open", () => (byId("connection").textContent = "Connected"));
-  source.addEventListener("error", () => (byId("connection").textContent = "Not connected; trying again …"));
+  source.addEventListener("open", () => connected(true, "Connected"));
+  source.addEventListener("error", () => connected(false, "Not connected; trying again …"));
   source.addEventListener("change", (event) => {
     const change = JSON.parse(event.data);
     if (takes[change.kind]) takes[change.kind](change.data);
@@ -245,11 +302,20 @@ function follow(state) {
 }
 
 function fill(state) {
-  Object.assign(here, { people: state.people, channels: state.channels, bot: state.bot, command: state.command, jira: state.jira_url });
+  Object.assign(here, { people: state.people, channels: state.channels, bot: state.bot, command: state.command, jira: state.jira_url, slack: state.slack_url });
   const named = (items) => new Map(items.map((item) => [item.id, item.name]));
   const people = named([...state.people, state.bot]);
   const channels = named(state.channels);
-  here.names = { person: (id) => people.get(id), channel: (id) => channels.get(id), link: linkOf };
+  const groups = named(state.groups);
+  const order = state.people.map((one) => one.id);
+  here.names = {
+    person: (id) => people.get(id),
+    place: (id) => order.indexOf(id),
+    isBot: (id) => id === state.bot.id,
+    channel: (id) => channels.get(id),
+    group: (id) => groups.get(id),
+    link: linkOf,
+  };
   byId("person").replaceChildren(
     ...state.people.map((one) => el("option", { value: one.id }, one.note ? `${one.name} (${one.note})` : one.name)),
   );
@@ -259,7 +325,10 @@ function fill(state) {
     ),
   );
   messages = new Messages();
-  state.messages.forEach((message) => messages.take(message));
+  state.messages.forEach((message) => {
+    messages.take(message);
+    tour.message(message, here.bot.id);
+  });
   views = new Map(state.views.map((view) => [view.id, view]));
   takes.tickets(state.tickets);
   takes.switches(state.switches);
@@ -276,7 +345,7 @@ async function begin() {
     fill(state);
     follow(state);
   } catch (error) {
-    byId("connection").textContent = `Not connected: ${error.message}`;
+    connected(false, `Not connected: ${error.message}`);
     setTimeout(begin, 2000);
   }
 }
@@ -284,6 +353,11 @@ async function begin() {
 wireComposer("channel");
 wireComposer("thread");
 byId("thread-close").addEventListener("click", closeThread);
+byId("example").addEventListener("click", () => {
+  byId("channel-text").value = `@${here.bot.name} the export stops at page two`;
+  byId("channel-text").focus();
+});
+byId("tour").open = !narrow.matches;
 byId("person").addEventListener("change", () => {
   render();
   showForm();

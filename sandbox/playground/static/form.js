@@ -26,14 +26,17 @@ export class Form {
     const form = el("form", { novalidate: true, onsubmit: (event) => this.submit(event) });
     form.append(
       el("h2", { id: "modal-title" }, view.title ? view.title.text : "Form"),
-      ...(view.blocks || []).map((block, place) => this.block(block, place)),
-      (this.fault = el("p", { class: "error", role: "alert" })),
+      el("div", { class: "body" }, (view.blocks || []).map((block, place) => this.block(block, place))),
       el(
-        "p",
-        { class: "buttons" },
-        el("button", { type: "button", class: "close", onclick: () => this.cancel() }, view.close ? view.close.text : "Cancel"),
-        " ",
-        view.submit ? (this.send = el("button", { type: "submit", class: "primary" }, view.submit.text)) : null,
+        "div",
+        { class: "foot" },
+        (this.fault = el("p", { class: "error", role: "alert" })),
+        el(
+          "p",
+          { class: "buttons" },
+          el("button", { type: "button", class: "close", onclick: () => this.cancel() }, view.close ? view.close.text : "Cancel"),
+          view.submit ? (this.send = el("button", { type: "submit", class: "primary" }, view.submit.text)) : null,
+        ),
       ),
     );
     if (!view.submit) this.send = null;
@@ -126,7 +129,8 @@ export class Form {
     if (tellsAtOnce) (made.tells || made.nodes).forEach((node) => node.addEventListener("change", () => this.tell(block, element, made)));
     const hint = block.hint ? el("p", { class: "hint", id: `${id}-hint` }, textOf(block.hint, this.here.names)) : null;
     if (made.isGroup) {
-      return el("fieldset", { class: "input", "aria-describedby": described }, el("legend", {}, words), made.nodes, hint, error);
+      const boxed = el("div", { class: "offered boxed" }, made.nodes);
+      return el("fieldset", { class: "input", "aria-describedby": described }, el("legend", {}, words), boxed, hint, error);
     }
     return el("div", { class: "input" }, el("label", { for: id }, words), made.nodes, hint, error);
   }

@@ -83,20 +83,28 @@ function messageElement(message, show) {
     ? blocksOf(message.blocks, names, (block, element) => show.press(message, block, element))
     : [el("p", {}, mrkdwn(message.text || "", names))];
   const files = (message.files || []).map((file) => el("p", { class: "context" }, `File: ${file.name}`));
+  const isBot = names.isBot(message.user);
+  const place = names.place(message.user);
+  const picture = isBot ? "avatar bot" : place < 0 ? "avatar" : `avatar person-${place % 5}`;
   return el(
     "li",
     { class: message.only_for ? "message private" : "message", tabindex: "-1" },
+    el("span", { class: picture, "aria-hidden": "true" }, author.slice(0, 1).toUpperCase()),
     el(
-      "p",
-      { class: "by" },
-      el("b", {}, author),
-      " ",
-      el("time", { datetime: when.toISOString() }, when.toLocaleTimeString("en-GB", { timeStyle: "short" })),
-      message.is_edited ? el("span", { class: "hint" }, " edited") : null,
-      message.only_for ? el("span", { class: "hint" }, " Only visible to you") : null,
+      "div",
+      {},
+      el(
+        "p",
+        { class: "by" },
+        el("b", {}, author),
+        isBot ? el("span", { class: "app" }, "App") : null,
+        el("time", { datetime: when.toISOString() }, when.toLocaleTimeString("en-GB", { timeStyle: "short" })),
+        message.is_edited ? el("span", { class: "hint" }, "edited") : null,
+        message.only_for ? el("span", { class: "hint" }, "Only visible to you") : null,
+      ),
+      body,
+      files,
+      el("p", { class: "acts" }, show.actionsOf(message)),
     ),
-    body,
-    files,
-    el("p", { class: "buttons" }, show.actionsOf(message)),
   );
 }

@@ -25,7 +25,7 @@ const DATES = {
   time_secs: { timeStyle: "medium" },
 };
 
-// `names` tells who and what an id is, and where a link leads: {person(id), channel(id), link(url, label)}.
+// `names` tells who and what an id is, and where a link leads: {person(id), channel(id), group(id), link(url, label)}.
 export function mrkdwn(text, names) {
   const parts = [];
   let end = 0;
@@ -53,6 +53,7 @@ function special(inside, names) {
   const label = bar < 0 ? "" : plain(inside.slice(bar + 1));
   if (target.startsWith("@")) return el("b", { class: "name" }, "@" + (names.person(target.slice(1)) || label));
   if (target.startsWith("#")) return el("b", { class: "name" }, "#" + (names.channel(target.slice(1)) || label));
+  if (target.startsWith("!subteam^")) return el("b", { class: "name" }, label || "@" + (names.group(target.slice(9)) || target.slice(9)));
   if (target.startsWith("!date^")) return moment(target, label, names);
   if (target.startsWith("!")) return el("b", { class: "name" }, label || "@" + target.slice(1));
   return names.link(plain(target), label || plain(target));
