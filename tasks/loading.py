@@ -23,7 +23,7 @@ _SAMPLES: Final = ("worker.db.console_login.sessions", "worker.db.overview.store
 NEEDED: Final[Mapping[str, tuple[str, ...]]] = {
     SYNCS_QUEUE: _SYNCS,
     MAINTENANCE_QUEUE: (*_SYNCS, *_SAMPLES),
-    LOOKUPS_QUEUE: ("worker.jira.form_lookups", "worker.jira.setup", "worker.status_message.web_api"),
+    LOOKUPS_QUEUE: ("worker.jira.form_lookups", "worker.jira.setup", "worker.thread.process"),
 }
 """Modules that tasks import where they use them, by the tasks' queue."""
 

@@ -6,8 +6,7 @@ asker has stopped waiting. It sends on a command like any other.
 
 from __future__ import annotations
 
-from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Final, NoReturn
+from typing import Any, Final, NoReturn
 from uuid import UUID
 
 import structlog
@@ -17,9 +16,8 @@ from tasks.checked_task import CheckedTask
 from threadsync.actors import SlackActor
 from threadsync.broker.clocks import SENT_AT, broker_time
 from threadsync.broker.errors import BROKER_ERRORS
-from threadsync.config import get_settings
 from threadsync.errors import EnqueueFailed, as_ours
-from threadsync.forms import DraftFound, JiraPerson
+from threadsync.forms import DraftFound
 from threadsync.lookup_commands import (
     AccountLookup,
     DraftLookup,
@@ -34,15 +32,11 @@ from worker.db.syncs.store import SyncStore
 from worker.durable.retry_policy import History
 from worker.durable.task_result import Answer
 
-if TYPE_CHECKING:
-    from worker.status_message.web_api import WebApi
-
 SOFT_SECONDS: Final = 12
 HARD_SECONDS: Final = 15
 OLDEST_SECONDS: Final = 10.0
 """Age by the broker's clock at which a lookup is dropped: its user was told by then of no result."""
 
-_SLACK_SECONDS: Final = 2.5
 _REFUSALS: Final = frozenset({"draft_refused", "set_up", "not_found"})
 """Reasons of a sync that stands still because of what Jira said of the ticket's fields."""
 
@@ -154,58 +148,18 @@ def form_fields(*args: Any, **kwargs: Any) -> Answer:
 @app.task(name=AccountLookup.name, base=QuestionTask, command=AccountLookup)
 def account_of(*args: Any, **kwargs: Any) -> Answer:
     """Ask Slack for a user's e-mail address, and Jira for its account. The address goes no further."""
-    return Answer(_person(AccountLookup.from_message(args, kwargs).user_id))
+    from worker.jira.setup import setup_of_this_process
+    from worker.thread.accounts import find_account
+    from worker.thread.process import slack_for_lookups
+
+    question = AccountLookup.from_message(args, kwargs)
+    return Answer(find_account(setup_of_this_process(), slack_for_lookups(), question.user_id))
 
 
 @app.task(name=DraftLookup.name, base=QuestionTask, command=DraftLookup)
 def draft(*args: Any, **kwargs: Any) -> Answer:
     """Read a draft for the person who wrote it."""
     return Answer(_draft(DraftLookup.from_message(args, kwargs)))
-
-
-def _person(user_id: str) -> JiraPerson:
-    from worker.jira.answers import CallFailed
-    from worker.jira.form_lookups import forms_of
-    from worker.jira.setup import setup_of_this_process
-    from worker.status_message.answers import Done, Refused
-
-    setup, slack = setup_of_this_process(), _slack()
-    if setup is None or slack is None:
-        return JiraPerson(outcome="not_configured")
-    answer = slack.call("users.info", user=user_id)
-    if not isinstance(answer, Done):
-        # Without the scope, for instance, Slack refuses; that stays so.
-        log.info("person not looked up", reason=getattr(answer, "error", None) or type(answer).__name__)
-        return JiraPerson(outcome="unknown" if isinstance(answer, Refused) else "no_answer")
-    address = _address(answer.body)
-    if address is None:
-        return JiraPerson(outcome="unknown")
-    try:
-        account = forms_of(setup).account_of(address)
-    except CallFailed as exc:
-        log.info("account not looked up", reason=exc.answer.why)
-        return JiraPerson(outcome="no_answer")
-    return JiraPerson(outcome="known" if account else "unknown", account=account)
-
-
-def _address(body: Any) -> str | None:
-    """Return the e-mail address in Slack's answer: https://docs.slack.dev/reference/objects/user-object."""
-    user = body.get("user")
-    profile = user.get("profile") if isinstance(user, dict) else None
-    address = profile.get("email") if isinstance(profile, dict) else None
-    return address if isinstance(address, str) and "@" in address else None
-
-
-@lru_cache(maxsize=1)
-def _slack() -> WebApi | None:
-    """Return a client of Slack, made on first use, so always after a fork; None without a token."""
-    from worker.status_message.web_api import WebApi
-
-    settings = get_settings()
-    if settings.slack_bot_token is None or not settings.is_in_slack:
-        return None
-    token = settings.slack_bot_token.get_secret_value()
-    return WebApi(token, settings.slack_api_url, timeout=_SLACK_SECONDS)
 
 
 def _draft(question: DraftLookup) -> DraftFound:

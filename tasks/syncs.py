@@ -119,8 +119,9 @@ def _setup() -> Setup | None:
 
 def _run(session_id: UUID) -> Answer:
     from worker.jira.sync import park_without_jira, run_sync
+    from worker.thread.process import syncing_setup_of_this_process
 
-    setup = _setup()
+    setup = syncing_setup_of_this_process()
     run = run_sync(setup, session_id) if setup else park_without_jira(SyncStore(), session_id)
     if run.is_news:
         announce_soon(session_id)

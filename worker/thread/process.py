@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from typing import Final
 
 from threadsync.config import get_settings
-from worker.jira.setup import Clock
+from worker.jira.setup import Clock, Setup, setup_of_this_process
 from worker.status_message.web_api import WebApi
+from worker.thread.accounts import find_account
 from worker.thread.lookup import Names
 from worker.thread.slack import Access, Calls, SlackReader
+
+_LOOKUP_SECONDS: Final = 2.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,3 +37,22 @@ def slack_of_this_process() -> SlackSide:
     is_there = bool(token) and settings.is_in_slack
     calls = WebApi(token, settings.slack_api_url) if is_there else None
     return SlackSide(calls, Access(token, settings.slack_api_url))
+
+
+@lru_cache(maxsize=1)
+def slack_for_lookups() -> Calls | None:
+    """Return a client of Slack for questions that somebody waits for; None without a token."""
+    settings = get_settings()
+    if settings.slack_bot_token is None or not settings.is_in_slack:
+        return None
+    token = settings.slack_bot_token.get_secret_value()
+    return WebApi(token, settings.slack_api_url, timeout=_LOOKUP_SECONDS)
+
+
+@lru_cache(maxsize=1)
+def syncing_setup_of_this_process() -> Setup | None:
+    """Return the dependencies of syncs, which may name a requester's account; None without a Jira."""
+    setup = setup_of_this_process()
+    if setup is None or not setup.target.names_requester:
+        return setup
+    return replace(setup, account_of=lambda user: find_account(setup, slack_for_lookups(), user).account)
