@@ -1,4 +1,4 @@
-"""Find the Jira account of a Slack user, by the e-mail address that Slack tells. The address goes no further."""
+"""Find the Jira account of a Slack user, by the e-mail address that Slack tells, which goes no further."""
 
 from __future__ import annotations
 
