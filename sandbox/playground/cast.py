@@ -58,6 +58,7 @@ def people_the_workspace(workspace: SlackWorkspace) -> None:
     workspace.channels = [channel.id for channel in CHANNELS_HERE]
     workspace.channel_facts |= {channel.id: {"name": channel.name} for channel in CHANNELS_HERE}
     workspace.groups |= {group.id: group.users for group in GROUPS_HERE}
-    for person in PEOPLE_HERE:
+    for person in (*PEOPLE_HERE, BOT):
         names = {"name": person.name.lower(), "real_name": person.name, "team_id": person.team_id}
-        workspace.people[person.id] = {**names, **(person.facts or {})}
+        profile = {"display_name": person.name}
+        workspace.people[person.id] = {**names, "profile": profile, **(person.facts or {})}

@@ -57,6 +57,27 @@ async def test_a_message_becomes_its_events() -> None:
         assert here.slack.messages[0].text == "it &lt;b&gt;broke&lt;/b&gt;"
 
 
+async def test_the_web_api_knows_the_people_of_the_page() -> None:
+    """The app reads in Slack who is on the page: names, guests, partners, and the group."""
+    async with played() as here:
+        call = here.slack.workspace.call
+        people = {
+            user: call("users.info", {"user": user})["user"] for user in (ADA, "U0GUS", "U0PIA", BOT_USER_ID)
+        }
+        assert [people[user]["profile"]["display_name"] for user in people] == [
+            "Ada",
+            "Gus",
+            "Pia",
+            "threadsync",
+        ]
+        assert [user for user in people if people[user]["is_restricted"]] == ["U0GUS"]
+        assert [user for user in people if people[user]["team_id"] != TEAM_ID] == ["U0PIA"]
+        (group,) = call("usergroups.list", {"include_users": True})["usergroups"]
+        assert group["users"] == [ADA, "U0BEN"]
+        await here.done("message", user=ADA, channel=CHANNEL, text="@helpdesk, look")
+        assert here.slack.messages[-1].text == f"<!subteam^{group['id']}>, look"
+
+
 async def test_a_file_goes_with_its_message() -> None:
     """A file is in the event of its message and in the thread, and the bot downloads it."""
     async with played() as here:

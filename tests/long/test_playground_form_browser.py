@@ -115,6 +115,16 @@ class App:
 
 
 @contextmanager
+def serving(port: int) -> Iterator[SlackSandbox]:
+    """Run a playground whose app accepts everything; yield its Slack."""
+    place = Place(port, "http://127.0.0.1:3000/slack/events", "http://127.0.0.1:8080")
+    slack, web = SlackSandbox(), httpx.ASGITransport(Endpoint().app())
+    playground = Playground(slack, JiraSite(), place, SECRET, transport=web)
+    with slack, PlaygroundServer(playground, port):
+        yield slack
+
+
+@contextmanager
 def app(chromium: Browser, blocks: list[dict[str, Any]]) -> Iterator[App]:
     """Run an app that opens a form of these blocks at each command."""
     port, endpoint = free_port(), Endpoint()
@@ -247,6 +257,24 @@ def test_a_form_takes_the_place_of_an_older_one(chromium: Browser) -> None:
         here.page.keyboard.press("Escape")
         here.form.wait_for(state="hidden")
         wait_until(lambda: not views.still_open, "both are closed")
+
+
+def test_a_page_of_an_earlier_start_reads_all_anew(chromium: Browser) -> None:
+    """After a restart the page finds the new playground by itself, with its token."""
+    port, page = free_port(), chromium.new_page()
+    page.set_default_timeout(_PATIENCE_MS)
+    field = page.get_by_label("Message #support")
+    for number in (1, 2):
+        with serving(port) as slack:
+            if number == 1:
+                page.goto(f"http://127.0.0.1:{port}/playground/")
+            page.get_by_text("Connected", exact=True).wait_for()
+            page.get_by_text("There is no message yet").wait_for()
+            field.fill(f"hello {number}")
+            field.press("Enter")
+            page.locator("#channel-messages").get_by_text(f"hello {number}").wait_for()
+            assert [message.text for message in slack.messages] == [f"hello {number}"]
+        page.get_by_text("Not connected").wait_for()
 
 
 def test_what_is_wrong_is_said_at_its_input(chromium: Browser) -> None:
