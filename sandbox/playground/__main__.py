@@ -14,6 +14,7 @@ import typer
 from sandbox.jira.server import JiraSandbox
 from sandbox.jira.site import JiraSite
 from sandbox.playground.app import Place, Playground
+from sandbox.playground.cast import people_the_jira
 from sandbox.playground.numbers import LastNumber
 from sandbox.playground.server import PlaygroundServer
 from sandbox.playground.workers import KillableWorkers, pid_noted
@@ -61,6 +62,7 @@ def main(
     if not (secret and slack_token and jira_token):
         _refuse("its secret and tokens are not set: start it by `threadsync up`")
     site = JiraSite([SANDBOX_PROJECT], search_lag=_SEARCH_LAG_SECONDS, email=SANDBOX_EMAIL, token=jira_token)
+    people_the_jira(site)
     numbers = LastNumber(folder / "last-number", site)
     numbers.restore()
     slack, jira = SlackSandbox(token=slack_token, port=slack_port), JiraSandbox(site, jira_port)

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from sandbox.demo.story import CHANNELS, PEOPLE
+from sandbox.jira.accounts import Account
+from sandbox.jira.showcase import showcase
+from sandbox.jira.site import JiraSite
 from sandbox.slack.requests import BOT_USER_ID, TEAM_ID
 from sandbox.slack.workspace import SlackWorkspace
 
@@ -62,3 +65,12 @@ def people_the_workspace(workspace: SlackWorkspace) -> None:
         names = {"name": person.name.lower(), "real_name": person.name, "team_id": person.team_id}
         profile = {"display_name": person.name}
         workspace.people[person.id] = {**names, "profile": profile, **(person.facts or {})}
+
+
+def people_the_jira(site: JiraSite) -> None:
+    """Add projects with many kinds of fields, and an account for each member of the workspace."""
+    showcase(site)
+    for person in PEOPLE_HERE:
+        if not person.note:
+            name, address = person.name.lower(), f"{person.id.lower()}@example.com"
+            site.accounts.put(Account(f"playground-{name}", name, address, person.name))
