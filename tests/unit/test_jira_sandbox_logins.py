@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from sandbox.jira.accounts import SERVICE_ID
+from sandbox.jira.accounts import SERVICE_ID, Audience
 from sandbox.jira.faults import CommitThenDrop, HtmlRefusal, Status, Throttle
 from sandbox.jira.logins import CLIENT_ID, CLIENT_SECRET, SCOPED_TOKEN, Credential
 from sandbox.jira.replies import Drop, Reply
@@ -181,6 +181,39 @@ def test_tokens_are_revoked(site: JiraSite) -> None:
     site.logins.revoke(SCOPED_TOKEN)
     assert read(send(site, "GET", f"{gateway(site)}/myself", None, scoped))[0] == 401
     assert read(send(site, "GET", f"{gateway(site)}/myself", None, bearer(site)))[0] == 200
+
+
+def test_a_token_may_be_revoked_just_before_a_call(site: JiraSite) -> None:
+    """A plan of faults that revokes tokens at a call lets that call be refused."""
+
+    def plan(endpoint: str, body: Any) -> None:
+        if endpoint == "search":
+            site.plan = None
+            site.logins.revoke_access_tokens()
+
+    site.plan = plan
+    header, path = bearer(site), f"{gateway(site)}/search/jql"
+    assert read(send(site, "GET", f"{gateway(site)}/myself", None, header))[0] == 200
+    search = {"jql": 'labels = "x"'}
+    assert read(send(site, "POST", path, search, header)) == (401, GATEWAY_REFUSES)
+    assert read(send(site, "POST", path, search, bearer(site)))[0] == 200
+
+
+@pytest.mark.parametrize("creator", ["classic", "scoped", "oauth"])
+@pytest.mark.parametrize("reader", ["classic", "scoped", "oauth"])
+def test_what_one_login_makes_another_finds(creator: str, reader: str, site: JiraSite) -> None:
+    """A ticket that was made under one login of Cloud is found under each, unless Jira hides it."""
+    headers, doors = headers_of(site), {"classic": SITE, "scoped": gateway(site), "oauth": gateway(site)}
+    read(send(site, "POST", f"{doors[creator]}/issue", create_body(), headers[creator]))
+    search = {"jql": 'labels = "slk-abc"'}
+
+    def found() -> int:
+        said = read(send(site, "POST", f"{doors[reader]}/search/jql", search, headers[reader]))[1]
+        return len(said["issues"])
+
+    assert found() == 1
+    site.configure("PROJ", browse=Audience(everyone=False, reporter=True))
+    assert found() == ((creator == "oauth") is (reader == "oauth"))
 
 
 def test_a_token_of_the_site_ends_when_told(site: JiraSite, clock: VirtualClock) -> None:
