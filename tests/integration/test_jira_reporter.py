@@ -19,7 +19,7 @@ from worker.jira.reporter import LOOK_AGAIN_SECONDS
 
 ADA: Final = SlackActor(user_id="U0ADA", team_id="T1")
 GRACE: Final = SlackActor(user_id="U0GRACE", team_id="T1")
-ACCOUNTS: Final = {"U0ADA": "712020:ada", "U0GRACE": "712020:grace"}
+ACCOUNTS: Final = {"U0ADA": "712020:sandbox-ada", "U0GRACE": "712020:sandbox-grace"}
 _numbers = itertools.count(1)
 
 
@@ -65,7 +65,7 @@ def problems(world: LoginWorld) -> list[tuple[str, str]]:
 @pytest.mark.parametrize(
     ("actor", "expected"),
     [
-        (ADA, "712020:ada"),
+        (ADA, "712020:sandbox-ada"),
         (SlackActor(user_id="U0NOBODY", team_id="T1"), None),
         (NamedActor(name="ada", via="cli"), None),
         (None, None),
@@ -132,7 +132,7 @@ def test_a_refused_reporter_is_not_tried_again_for_this_ticket(world: LoginWorld
     world.front.takes_reporters = True
     world.work_until(is_done)
     assert (len(world.site.issues), reporter(world)) == (1, None)
-    assert another_ticket(world) == "712020:ada"
+    assert another_ticket(world) == "712020:sandbox-ada"
 
 
 def test_a_refusal_of_more_than_the_reporter_is_as_before(world: LoginWorld) -> None:
@@ -158,7 +158,7 @@ def test_a_ticket_that_is_then_hidden(world: LoginWorld) -> None:
     world.front.hides_reported = True
     ask(world)
     world.work()
-    assert (world.stands(), reporter(world)) == (("done", None), "712020:ada")
+    assert (world.stands(), reporter(world)) == (("done", None), "712020:sandbox-ada")
     assert problems(world) == [("PROJ", "hidden")]
     assert another_ticket(world) is None
     assert another_ticket(world, GRACE) is None
@@ -174,7 +174,7 @@ def test_a_hidden_ticket_is_looked_at_again(world: LoginWorld) -> None:
     world.front.hides_reported = False
     assert another_ticket(world) is None
     world.clock.advance(LOOK_AGAIN_SECONDS)
-    assert another_ticket(world, GRACE) == "712020:grace"
+    assert another_ticket(world, GRACE) == "712020:sandbox-grace"
     assert problems(world) == []
 
 
@@ -184,7 +184,11 @@ def test_a_create_in_doubt_with_a_reporter_is_found(world: LoginWorld) -> None:
     ask(world)
     world.work()
     world.work_until(is_done)
-    assert (world.state().origin, len(world.site.issues), reporter(world)) == ("found", 1, "712020:ada")
+    assert (world.state().origin, len(world.site.issues), reporter(world)) == (
+        "found",
+        1,
+        "712020:sandbox-ada",
+    )
 
 
 def test_a_create_in_doubt_whose_reporter_hides_it(world: LoginWorld) -> None:
@@ -202,7 +206,7 @@ def test_absence_counts_where_such_tickets_are_seen(world: LoginWorld) -> None:
     ask(world)
     world.work()
     world.site.fail("create", DropBeforeCommit())
-    assert another_ticket(world, GRACE) == "712020:grace"
+    assert another_ticket(world, GRACE) == "712020:sandbox-grace"
     assert len(world.site.issues) == 2
 
 
@@ -216,7 +220,7 @@ def test_a_change_of_login_with_a_reporter(world: LoginWorld) -> None:
     world.work()
     world.log_in(oauth())
     world.work_until(is_done)
-    assert (len(world.site.issues), reporter(world)) == (2, "712020:grace")
+    assert (len(world.site.issues), reporter(world)) == (2, "712020:sandbox-grace")
 
 
 def test_a_newer_draft_of_another_person(world: LoginWorld) -> None:
@@ -224,4 +228,4 @@ def test_a_newer_draft_of_another_person(world: LoginWorld) -> None:
     ask(world, ADA)
     ask(world, GRACE, second=2)
     world.work()
-    assert reporter(world) == "712020:grace"
+    assert reporter(world) == "712020:sandbox-grace"
