@@ -20,11 +20,15 @@ from sandbox.jira.faults import (
     Truncated,
 )
 from tests.support.jira_logins import BOT, CLIENT, SERVICE, LoginWorld, classic, oauth, scoped
+from tests.support.scale import bounded
 from threadsync.marker import marker_of, site_of
 from worker.db.pool import Pool
 from worker.jira.answers import JiraAccount
 
 SETTLE: Final = 600
+SESSIONS: Final = bounded(100, 24)
+"""Sessions over a change of login."""
+
 LOGINS: Final[dict[str, JiraAccount]] = {
     "classic": classic(),
     "scoped": scoped(),
@@ -138,17 +142,18 @@ def test_a_create_in_doubt_under_one_login_is_found_under_the_other(
         world.close()
 
 
+@pytest.mark.bounded
 def test_sessions_over_a_change_from_classic_to_scoped(pool: Pool) -> None:
     """With a third of the creates unanswered, and only scoped tokens from the middle on: one ticket each."""
     draw = random.Random(7)
     world = new_world(pool, classic())
     try:
         threads = [world.thread[1]]
-        for number in range(24):
+        for number in range(SESSIONS):
             if number:
                 another_session(world)
                 threads.append(world.thread[1])
-            if number == 12:
+            if number == SESSIONS // 2:
                 world.front.scoped_only = True
                 world.log_in(scoped(SERVICE, "auto"))
             if draw.random() < 1 / 3:
