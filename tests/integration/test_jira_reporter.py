@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from typing import Final
+from typing import Final, Literal
 
 import pytest
 
+from sandbox.chaos.interruptions import Interruption
 from sandbox.jira.faults import CommitThenDrop, DropBeforeCommit, Refuse, Status
 from tests.support.jira_logins import LoginWorld, classic, oauth
 from threadsync.actors import NamedActor, SlackActor
@@ -229,3 +230,27 @@ def test_a_newer_draft_of_another_person(world: LoginWorld) -> None:
     ask(world, GRACE, second=2)
     world.work()
     assert reporter(world) == "712020:sandbox-grace"
+
+
+@pytest.mark.parametrize("jira", ["takes it", "refuses it", "hides it"])
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_death_at_any_step(pool: Pool, jira: str, when: Literal["before", "after"]) -> None:
+    """Wherever the worker dies, there is one ticket, or none and a person who is asked to look for it."""
+    for step in itertools.count(1):
+        number = next(_numbers)
+        world = LoginWorld(pool, f"{1_800_000_000 + number}.000100", search_lag=5, settle=600, seed=number)
+        try:
+            world.log_in(classic())
+            world.name_requesters(ACCOUNTS.get)
+            world.front.takes_reporters = jira != "refuses it"
+            world.front.hides_reported = jira == "hides it"
+            ask(world)
+            if not world.work(Interruption(step, when, "crash")).crashed:
+                break
+            world.work_until(lambda world: world.state().state in ("done", "review"))
+            in_doubt = world.stands() == ("review", "cannot_see")
+            assert len(world.site.issues) == (0 if in_doubt and not world.front.reporters else 1)
+            assert bool(world.front.reporters) == (jira != "refuses it" and bool(world.site.issues))
+        finally:
+            world.close()
+    assert step > 5
