@@ -239,6 +239,21 @@ def test_a_look_whose_token_ended(world: LoginWorld) -> None:
     assert (world.stands(), world.state().origin) == (("done", None), "found")
 
 
+def test_a_follow_up_whose_token_ended(world: LoginWorld) -> None:
+    """What may be repeated is asked once more with a new token: the link, and the audit's search."""
+    world.work()
+    world.front.revokes_at.add("remote_link")
+    world.work()
+    [issue] = world.site.issues
+    assert len(issue.remote_links) == 1
+    world.clock.advance(SETTLE)
+    world.front.revokes_at.add("search")
+    world.work()
+    follow_ups = [(attempt.step, attempt.outcome) for attempt in world.detail().attempts[1:]]
+    assert follow_ups == [("link_back", "ok"), ("audit", "ok")]
+    assert world.front.asked["token"] == 3
+
+
 @pytest.mark.parametrize("spoil", ["is_token_server_down", "is_site_silent"])
 def test_without_token_server_or_site_id_work_waits(pool: Pool, spoil: str) -> None:
     """While there is no token, or no cloud id, the sync waits as for a Jira that is away, and goes on."""
