@@ -20,11 +20,15 @@ from sandbox.jira.faults import (
     Truncated,
 )
 from tests.support.jira_logins import BOT, CLIENT, SERVICE, LoginWorld, classic, oauth, scoped
+from tests.support.scale import bounded
 from threadsync.marker import marker_of, site_of
 from worker.db.pool import Pool
 from worker.jira.answers import JiraAccount
 
 SETTLE: Final = 600
+SESSIONS: Final = bounded(100, 24)
+"""Sessions over a change of login."""
+
 LOGINS: Final[dict[str, JiraAccount]] = {
     "classic": classic(),
     "scoped": scoped(),
@@ -138,17 +142,18 @@ def test_a_create_in_doubt_under_one_login_is_found_under_the_other(
         world.close()
 
 
+@pytest.mark.bounded
 def test_sessions_over_a_change_from_classic_to_scoped(pool: Pool) -> None:
     """With a third of the creates unanswered, and only scoped tokens from the middle on: one ticket each."""
     draw = random.Random(7)
     world = new_world(pool, classic())
     try:
         threads = [world.thread[1]]
-        for number in range(24):
+        for number in range(SESSIONS):
             if number:
                 another_session(world)
                 threads.append(world.thread[1])
-            if number == 12:
+            if number == SESSIONS // 2:
                 world.front.scoped_only = True
                 world.log_in(scoped(SERVICE, "auto"))
             if draw.random() < 1 / 3:
@@ -232,6 +237,21 @@ def test_a_look_whose_token_ended(world: LoginWorld) -> None:
     world.front.revokes_at.clear()
     world.work()
     assert (world.stands(), world.state().origin) == (("done", None), "found")
+
+
+def test_a_follow_up_whose_token_ended(world: LoginWorld) -> None:
+    """What may be repeated is asked once more with a new token: the link, and the audit's search."""
+    world.work()
+    world.front.revokes_at.add("remote_link")
+    world.work()
+    [issue] = world.site.issues
+    assert len(issue.remote_links) == 1
+    world.clock.advance(SETTLE)
+    world.front.revokes_at.add("search")
+    world.work()
+    follow_ups = [(attempt.step, attempt.outcome) for attempt in world.detail().attempts[1:]]
+    assert follow_ups == [("link_back", "ok"), ("audit", "ok")]
+    assert world.front.asked["token"] == 3
 
 
 @pytest.mark.parametrize("spoil", ["is_token_server_down", "is_site_silent"])

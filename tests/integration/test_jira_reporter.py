@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from typing import Final
+from typing import Final, Literal
 
 import pytest
 
+from sandbox.chaos.interruptions import Interruption
 from sandbox.jira.faults import CommitThenDrop, DropBeforeCommit, Refuse, Status
 from tests.support.jira_logins import LoginWorld, classic, oauth
 from threadsync.actors import NamedActor, SlackActor
@@ -19,7 +20,7 @@ from worker.jira.reporter import LOOK_AGAIN_SECONDS
 
 ADA: Final = SlackActor(user_id="U0ADA", team_id="T1")
 GRACE: Final = SlackActor(user_id="U0GRACE", team_id="T1")
-ACCOUNTS: Final = {"U0ADA": "712020:ada", "U0GRACE": "712020:grace"}
+ACCOUNTS: Final = {"U0ADA": "712020:sandbox-ada", "U0GRACE": "712020:sandbox-grace"}
 _numbers = itertools.count(1)
 
 
@@ -65,7 +66,7 @@ def problems(world: LoginWorld) -> list[tuple[str, str]]:
 @pytest.mark.parametrize(
     ("actor", "expected"),
     [
-        (ADA, "712020:ada"),
+        (ADA, "712020:sandbox-ada"),
         (SlackActor(user_id="U0NOBODY", team_id="T1"), None),
         (NamedActor(name="ada", via="cli"), None),
         (None, None),
@@ -132,7 +133,7 @@ def test_a_refused_reporter_is_not_tried_again_for_this_ticket(world: LoginWorld
     world.front.takes_reporters = True
     world.work_until(is_done)
     assert (len(world.site.issues), reporter(world)) == (1, None)
-    assert another_ticket(world) == "712020:ada"
+    assert another_ticket(world) == "712020:sandbox-ada"
 
 
 def test_a_refusal_of_more_than_the_reporter_is_as_before(world: LoginWorld) -> None:
@@ -158,7 +159,7 @@ def test_a_ticket_that_is_then_hidden(world: LoginWorld) -> None:
     world.front.hides_reported = True
     ask(world)
     world.work()
-    assert (world.stands(), reporter(world)) == (("done", None), "712020:ada")
+    assert (world.stands(), reporter(world)) == (("done", None), "712020:sandbox-ada")
     assert problems(world) == [("PROJ", "hidden")]
     assert another_ticket(world) is None
     assert another_ticket(world, GRACE) is None
@@ -174,7 +175,7 @@ def test_a_hidden_ticket_is_looked_at_again(world: LoginWorld) -> None:
     world.front.hides_reported = False
     assert another_ticket(world) is None
     world.clock.advance(LOOK_AGAIN_SECONDS)
-    assert another_ticket(world, GRACE) == "712020:grace"
+    assert another_ticket(world, GRACE) == "712020:sandbox-grace"
     assert problems(world) == []
 
 
@@ -184,7 +185,11 @@ def test_a_create_in_doubt_with_a_reporter_is_found(world: LoginWorld) -> None:
     ask(world)
     world.work()
     world.work_until(is_done)
-    assert (world.state().origin, len(world.site.issues), reporter(world)) == ("found", 1, "712020:ada")
+    assert (world.state().origin, len(world.site.issues), reporter(world)) == (
+        "found",
+        1,
+        "712020:sandbox-ada",
+    )
 
 
 def test_a_create_in_doubt_whose_reporter_hides_it(world: LoginWorld) -> None:
@@ -202,7 +207,7 @@ def test_absence_counts_where_such_tickets_are_seen(world: LoginWorld) -> None:
     ask(world)
     world.work()
     world.site.fail("create", DropBeforeCommit())
-    assert another_ticket(world, GRACE) == "712020:grace"
+    assert another_ticket(world, GRACE) == "712020:sandbox-grace"
     assert len(world.site.issues) == 2
 
 
@@ -216,7 +221,7 @@ def test_a_change_of_login_with_a_reporter(world: LoginWorld) -> None:
     world.work()
     world.log_in(oauth())
     world.work_until(is_done)
-    assert (len(world.site.issues), reporter(world)) == (2, "712020:grace")
+    assert (len(world.site.issues), reporter(world)) == (2, "712020:sandbox-grace")
 
 
 def test_a_newer_draft_of_another_person(world: LoginWorld) -> None:
@@ -224,4 +229,28 @@ def test_a_newer_draft_of_another_person(world: LoginWorld) -> None:
     ask(world, ADA)
     ask(world, GRACE, second=2)
     world.work()
-    assert reporter(world) == "712020:grace"
+    assert reporter(world) == "712020:sandbox-grace"
+
+
+@pytest.mark.parametrize("jira", ["takes it", "refuses it", "hides it"])
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_death_at_any_step(pool: Pool, jira: str, when: Literal["before", "after"]) -> None:
+    """Wherever the worker dies, there is one ticket, or none and a person who is asked to look for it."""
+    for step in itertools.count(1):
+        number = next(_numbers)
+        world = LoginWorld(pool, f"{1_800_000_000 + number}.000100", search_lag=5, settle=600, seed=number)
+        try:
+            world.log_in(classic())
+            world.name_requesters(ACCOUNTS.get)
+            world.front.takes_reporters = jira != "refuses it"
+            world.front.hides_reported = jira == "hides it"
+            ask(world)
+            if not world.work(Interruption(step, when, "crash")).crashed:
+                break
+            world.work_until(lambda world: world.state().state in ("done", "review"))
+            in_doubt = world.stands() == ("review", "cannot_see")
+            assert len(world.site.issues) == (0 if in_doubt and not world.front.reporters else 1)
+            assert bool(world.front.reporters) == (jira != "refuses it" and bool(world.site.issues))
+        finally:
+            world.close()
+    assert step > 5

@@ -27,6 +27,9 @@ from worker.jira.step import WRITE_SECONDS, SyncStep
 _CALLS: Final = {"cloud": 2, "datacenter": 4}
 """Number of long calls in a step, by deployment; a Data Center is asked for one key at a time."""
 
+_CALLS_FOR_A_REPORTER: Final = 2
+"""Slack is asked for the person's address, and Jira for the account."""
+
 
 class SyncRun(NamedTuple):
     """The sync after a step; ``is_news``: it shows something else than before."""
@@ -44,6 +47,8 @@ def run_sync(setup: Setup, session_id: UUID) -> SyncRun:
     # Time for the calls, and for the wait for a place. A step that takes longer only loses its claim.
     account = setup.target.account
     calls = _CALLS[account.deployment] + questions_of(account)
+    if setup.target.names_requester:
+        calls += _CALLS_FOR_A_REPORTER
     lease = calls * account.timeout + WRITE_SECONDS
     claim = setup.store.claim(session_id, site=setup.target.site, lease=lease)
     if claim is None:

@@ -1,6 +1,7 @@
-"""Repeat a question with another access token, where the one before had ended.
+"""Repeat a request with another access token, where the one before had ended.
 
-Only questions: what creates something is decided on by `worker.jira.decide`, with a search before it.
+Only questions, and what may be repeated, such as a link with an id of ours. What creates something is decided
+on by `worker.jira.decide`, with a search before it.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ T = TypeVar("T")
 
 
 def renewed_once(ask: Callable[[], T]) -> T:
-    """Return what a question that only reads returns; ask a second time if Jira refused the token.
+    """Return what a request that may be repeated returns; ask a second time if Jira refused the token.
 
     Raises `CallFailed`.
     """
