@@ -5,9 +5,15 @@ All raise ``InvalidCommand`` for what cannot be set, and ``DatabaseUnavailable``
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
+from threadsync.channel_settings.answers import (
+    IssueTypesAnswer,
+    ProjectsAnswer,
+    issue_types_in,
+    projects_in,
+)
 from threadsync.channel_settings.directory import (
     Checked,
     IssueType,
@@ -48,6 +54,29 @@ class NoDirectory:
 
     def issue_types(self, project_key: str) -> None:
         return None
+
+
+class LookedUp:
+    """A directory of this process' own questions to Jira.
+
+    Args:
+        projects: asks for the projects with a text in key or name, all of them for None.
+        issue_types: asks for the issue types of a project's key.
+    """
+
+    def __init__(
+        self,
+        projects: Callable[[str | None], ProjectsAnswer],
+        issue_types: Callable[[str], IssueTypesAnswer],
+    ) -> None:
+        self._projects = projects
+        self._issue_types = issue_types
+
+    def projects(self, query: str) -> tuple[Project, ...] | None:
+        return projects_in(self._projects(query or None), query)
+
+    def issue_types(self, project_key: str) -> tuple[IssueType, ...] | None:
+        return issue_types_in(self._issue_types(project_key))
 
 
 def change(
