@@ -8,7 +8,9 @@ from uuid import uuid4
 import pytest
 
 from tests.support.command_runs import Run, failure, output, run_in
+from tests.support.servers import ask
 from threadsync.channel_settings.values import ChannelSettings
+from threadsync.syncs import Draft, MadeWith
 from worker.db import SessionStore
 from worker.db.channels.store import ChannelSettingsStore
 from worker.db.pool import Pool
@@ -77,3 +79,19 @@ def test_junk_is_named(run: Run, store: SessionStore) -> None:
     assert done.stdout.startswith("The channel has no settings of its own.")
     assert done.stderr.startswith("Ignored: threadsync.labels is not 1 to 10 labels")
     assert "canary" not in done.stdout + done.stderr
+
+
+def test_a_sync_says_what_its_ticket_was_made_with(run: Run, store: SessionStore, database_url: str) -> None:
+    """`syncs show` says which project and type it was, and where each comes from."""
+    store.get_or_create_session("C0123", "1.1", "U1")
+    session = store.request_sync("C0123", "1.1", Draft(summary="x"), "1.2")
+    made_with = MadeWith(project_key="OPS", project_from="channel", issue_type_from="draft")
+    ask(
+        database_url,
+        "UPDATE syncs SET made_with = %s::jsonb RETURNING 1",
+        made_with.model_dump_json(exclude_none=True),
+    )
+    said = "project OPS from the channel's settings, type from the draft"
+    assert said in " ".join(output(run("syncs", "show", str(session.id))).split())
+    told = json.loads(output(run("syncs", "show", str(session.id), "--json")))
+    assert "channel" in json.dumps(told)

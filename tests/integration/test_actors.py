@@ -12,7 +12,17 @@ from psycopg.types.json import Jsonb
 
 from console.timeline import timeline
 from threadsync.actors import NamedActor, SlackActor, as_json, readable_actor
-from threadsync.commands import GetOrCreate, MergeContext
+from threadsync.command import Command
+from threadsync.commands import (
+    ChannelMoved,
+    GetOrCreate,
+    Link,
+    MarkSynced,
+    MergeContext,
+    RequestSync,
+    Unlink,
+    UpdateStatus,
+)
 from threadsync.errors import InvalidCommand
 from threadsync.sync_commands import RetrySync
 from threadsync.syncs import Draft
@@ -59,14 +69,63 @@ def test_a_channels_patch_and_move_keep_their_actor(pool: Pool, store: SessionSt
     store.merge_channel_context(CHANNEL, {"topic": "one"}, command_id, ANN)
     store.merge_channel_context(CHANNEL, {"topic": "one"}, command_id, BOB)
     store.channel_moved(CHANNEL, "C0NEW", BOB)
+    store.channel_moved(CHANNEL, "C0NEW", ANN)
+    store.merge_channel_context(CHANNEL, {"topic": "of a program"}, uuid4())
+    told = [(item.action, item.by, item.task_name) for item in OverviewStore(pool).decisions(10)]
+    assert told == [
+        ("move_channel", str(BOB), f"{CHANNEL}: to C0NEW"),
+        ("patch_channel", str(ANN), CHANNEL),
+    ]
     with pool.connection() as connection:
-        (patch,) = connection.execute("SELECT applied_by FROM channel_context_commands").fetchall()
+        patch = connection.execute(
+            "SELECT applied_by FROM channel_context_commands WHERE command_id = %s", [command_id]
+        ).fetchone()
         moved = connection.execute("SELECT channel_id, moved_by FROM channel_aliases").fetchall()
-    assert patch["applied_by"] == SLACK
+    assert patch == {"applied_by": SLACK}
     assert {row["channel_id"]: row["moved_by"] for row in moved} == {
         CHANNEL: json.loads(as_json(BOB) or ""),
         "C0NEW": None,
     }
+
+
+_THREAD: Final = {"channel_id": CHANNEL, "thread_ts": THREAD}
+CHANGES: Final[tuple[Command[Any], ...]] = (
+    GetOrCreate(**_THREAD, user_id="U1", actor=NamedActor(name="one", via="api")),
+    UpdateStatus(**_THREAD, status="ready_to_sync", actor=NamedActor(name="two", via="api")),
+    RequestSync(
+        **_THREAD,
+        draft=Draft(summary="x"),
+        drafted_at="1700000001.000100",
+        actor=NamedActor(name="three", via="api"),
+    ),
+    MarkSynced(**_THREAD, jira_key="PROJ-1", actor=NamedActor(name="four", via="api")),
+    Unlink(
+        **_THREAD,
+        jira_key="PROJ-1",
+        actor=NamedActor(name="five", via="api"),
+        reason="x",
+        command_id=uuid4(),
+    ),
+    Link(**_THREAD, jira_key="PROJ-2", actor=NamedActor(name="six", via="api"), command_id=uuid4()),
+    MergeContext(
+        channel_id=CHANNEL, patch={"a": 1}, command_id=uuid4(), actor=NamedActor(name="seven", via="api")
+    ),
+    ChannelMoved(channel_id=CHANNEL, new_channel_id="C0NEW", actor=NamedActor(name="eight", via="api")),
+)
+
+
+def test_every_change_has_its_actor_in_the_trail(pool: Pool, store: SessionStore) -> None:
+    """Each command that changes something is told with its actor: steps of sessions, and all else."""
+    changing = {item for item in COMMANDS if "actor" in item.model_fields}
+    assert {type(command) for command in CHANGES} == changing
+    for command in CHANGES:
+        store.run(command)
+        session = store.get_session_by_thread(CHANNEL, THREAD)
+        assert session is not None
+        steps = OverviewStore(pool).actors(session.id)
+        told = [item.by for item in OverviewStore(pool).decisions(20)]
+        told += map(str, (steps.opened_by, steps.ready_by, steps.drafted_by, steps.synced_by))
+        assert str(getattr(command, "actor", None)) in told
 
 
 def test_decisions_are_claims_of_where_they_were_made(pool: Pool, store: SessionStore) -> None:

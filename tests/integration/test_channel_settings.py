@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import closing
 from typing import Any
@@ -13,12 +14,18 @@ from sandbox.chaos.world import World
 from sandbox.jira.faults import CommitThenDrop, DropBeforeCommit
 from sandbox.jira.site import ScreenField
 from threadsync.actors import NamedActor, SlackActor
+from threadsync.channel_settings.directory import IssueType, Project
+from threadsync.channel_settings.parsing import Change
 from threadsync.channel_settings.patches import resetting, setting
 from threadsync.channel_settings.values import NAMES, ChannelSettings, Reading
+from threadsync.errors import InvalidCommand
 from threadsync.syncs import Draft, MadeWith
 from worker.db.channels.parts import SETTINGS
 from worker.db.channels.store import ChannelSettingsStore
 from worker.db.pool import Pool
+from worker.operate.channel_settings import change as change_settings
+from worker.operate.decisions import signature
+from worker.operate.forgetting.act import forget_user
 
 CHANNEL, ANN = "C0CHAOS", NamedActor(name="Ann", via="cli")
 
@@ -204,6 +211,58 @@ def test_other_members_are_neither_touched_nor_shown(
     assert context.context_data == {"topic": "release"}
     assert context.version == 3
     assert settings_store.configured(10) == []
+
+
+class Jira:
+    """A Jira with two projects and a type."""
+
+    def projects(self, query: str) -> list[Project]:
+        return [each for each in (Project("DEV", "Code"), Project("OPS", "Work")) if query in each.key]
+
+    def issue_types(self, project_key: str) -> list[IssueType]:
+        return [IssueType("1", "Bug")]
+
+
+@pytest.mark.usefixtures("process_env")
+def test_an_operator_is_told_what_there_is(pool: Pool, settings_store: ChannelSettingsStore) -> None:
+    """What Jira does not have is not saved, and the sentence lists what there is."""
+    by = signature("ann", "asked for", "cli")
+    there = "There are: DEV (Code), OPS (Work)."
+    with pytest.raises(InvalidCommand, match=re.escape(there)):
+        change_settings(pool, CHANNEL, Change({"project_key": "NEW"}), by, Jira())
+    with pytest.raises(
+        InvalidCommand, match=re.escape("'Task' in OPS, or I may not see it. There are: Bug.")
+    ):
+        change_settings(pool, CHANNEL, Change({"project_key": "OPS", "issue_type": "Task"}), by, Jira())
+    assert settings_store.get(CHANNEL) == Reading(ChannelSettings())
+    assert settings_store.acts(CHANNEL) == ()
+    known = Change({"project_key": "OPS", "issue_type": "bug"})
+    found, said = change_settings(pool, CHANNEL, known, by, Jira())
+    assert found == ChannelSettings("OPS", "Bug")
+    assert said == "Set: project_key = OPS; issue_type = Bug."
+
+
+def test_a_move_takes_settings_and_their_acts_along(
+    world: World, settings_store: ChannelSettingsStore
+) -> None:
+    """Settings and acts of both ids are found under each of them afterwards."""
+    settings_store.change("C0NEW", setting({"priority": "High"}), actor=ANN, reason="new")
+    settings_store.change(CHANNEL, setting({"include": "text"}), actor=ANN, reason="old")
+    world.sessions.channel_moved(CHANNEL, "C0NEW", ANN)
+    for channel in (CHANNEL, "C0NEW"):
+        assert settings_store.get(channel).settings == ChannelSettings(priority="High", include="text")
+        assert [act.reason for act in settings_store.acts(channel)] == ["old", "new"]
+
+
+def test_a_forgotten_person_opens_no_channel(
+    pool: Pool, world: World, settings_store: ChannelSettingsStore
+) -> None:
+    """A list that named a person who was forgotten still keeps out who is not in it."""
+    settings_store.change(CHANNEL, setting({"who": ("U0GONE",)}), actor=ANN, reason="asked for")
+    forget_user(pool, "U0GONE", (), signature("ann", "wanted", "cli"))
+    assert settings_store.get(CHANNEL).settings.who == ("forgotten",)
+    bob = SlackActor(user_id="U0BOB", team_id="T1")
+    assert world.sessions.get_or_create_session(CHANNEL, "1.1", "U0BOB", bob).outcome == "refused"
 
 
 def test_the_names_of_the_settings_are_those_of_the_contract() -> None:

@@ -11,6 +11,7 @@ import pytest
 from tests.support.console_client import PASSWORD, console_on, sign_in, token
 from tests.support.servers import ask
 from threadsync.channel_settings.values import ChannelSettings
+from threadsync.syncs import Draft, MadeWith
 from worker.db import SessionStore
 from worker.db.channels.store import ChannelSettingsStore
 from worker.db.pool import Pool
@@ -80,3 +81,19 @@ def test_a_channel_is_found_by_its_id(ada: httpx.Client) -> None:
     assert (found.status_code, found.headers["location"]) == (303, "/console/channels/C0NEW")
     assert ada.get("/console/channels/C0NEW").status_code == 200
     assert ada.get("/console/channels/no%20channel").status_code == 400
+
+
+def test_a_session_says_what_its_ticket_was_made_with(
+    ada: httpx.Client, store: SessionStore, database_url: str
+) -> None:
+    """A session's page says which project and type it was, and where each comes from."""
+    store.get_or_create_session("C0123", "1.1", "U1")
+    session = store.request_sync("C0123", "1.1", Draft(summary="x"), "1.2")
+    page = f"/console/sessions/{session.id}"
+    assert "tried with" not in ada.get(page).text
+    made_with = MadeWith(
+        project_key="OPS", project_from="channel", issue_type="Task", issue_type_from="settings"
+    )
+    ask(database_url, "UPDATE syncs SET made_with = %s::jsonb RETURNING 1", made_with.model_dump_json())
+    said = "Last tried with project OPS from the channel&#39;s settings, type Task from the settings of the"
+    assert said in ada.get(page).text

@@ -114,6 +114,50 @@ async def test_a_ticket_is_linked_taken_off_and_linked_again(
     ]
 
 
+async def test_a_channels_settings_are_set_shown_and_held(
+    app: SlackApp, shared: Installation, slack: SlackSandbox
+) -> None:
+    """Settings are set, shown and reset; a person who is not among `who` is told so and changes nothing."""
+    channel, thread, other = "C0CONFIG", "1700000000.000800", "U0OTHER"
+    url = slack.new_response_url()
+
+    async def told(text: str, user: str = USER) -> str:
+        """Send the slash command, and return its response, immediate or late."""
+        before = len(slack.responses)
+        said = await app.deliver(slash_command(f"config {text}", channel, user, response_url=url))
+        now = str(said.json()["text"])
+        if now != replies.CHECKING:
+            return now
+        await eventually(lambda: len(slack.responses) > before, "the user is told", 30)
+        return str(slack.responses[before]["text"])
+
+    said = await told(f"labels=on-call, slack include=text who=<@{USER}|ann>, <!subteam^S0TEAM|@team>")
+    assert said == f"Set: labels = on-call, slack; include = text; who = <@{USER}>, <!subteam^S0TEAM>."
+    assert "saved without being verified" in await told("project=ops")
+    assert "Nothing changed: include is not" in await told("include=all")
+    shown = await told("", other)
+    assert f"• who: <@{USER}>, <!subteam^S0TEAM>" in shown
+    assert "• project_key: OPS (not confirmed by Jira yet)" in shown
+    assert await told("reset", other) == replies.MAY_NOT_ACT_HERE
+    await app.deliver(app_mention(channel, other, "hi", ts=thread))
+    await eventually(lambda: [item for item in slack.messages if item.only_for == other], "it is told so")
+    assert rows(shared, channel) == []
+    assert [item.text for item in slack.messages] == [replies.MAY_NOT_ACT_HERE]
+    assert await told("reset who") == "Reset: who."
+    await app.deliver(app_mention(channel, other, "hi", ts=thread))
+    await eventually(lambda: rows(shared, channel), "there is a session")
+    with psycopg.connect(shared.database_url) as connection:
+        acts = connection.execute(
+            "SELECT act, settings, actor FROM channel_acts WHERE channel_id = %s ORDER BY id", [channel]
+        ).fetchall()
+    ann = {"user_id": USER, "team_id": TEAM_ID}
+    assert acts == [
+        ("set", ["labels", "include", "who"], ann),
+        ("set", ["project_key"], ann),
+        ("set", ["who"], ann),
+    ]
+
+
 async def test_events_in_any_order_and_number_are_one_row_and_one_reply(
     app: SlackApp, shared: Installation, slack: SlackSandbox
 ) -> None:

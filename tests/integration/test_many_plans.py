@@ -29,7 +29,7 @@ KEYS: Final = {
 }
 IN_DOUBT: Final = "sync_attempts_doubt_idx"
 """The index of creates whose end is not known: there are few, so that it may be read as a whole."""
-TABLES: Final = ("thread_sessions", "syncs", "channel_aliases")
+TABLES: Final = ("thread_sessions", "syncs", "channel_aliases", "channel_context")
 FILL: Final = """
 INSERT INTO thread_sessions (channel_id, thread_ts, user_id, status, jira_key)
 SELECT 'C' || n % 20, n || '.000100', 'U1', CASE WHEN n % 2 = 0 THEN 'collecting' ELSE 'synced' END,
@@ -38,6 +38,8 @@ FROM generate_series(1, $rows) AS n;
 INSERT INTO syncs (session_id, draft, drafted_at) SELECT id, '{"summary": "x"}', 1 FROM thread_sessions;
 INSERT INTO channel_aliases (channel_id, home_id, newest_id)
 SELECT 'M' || n, 'M' || n, 'M' || n FROM generate_series(1, $rows / 10) AS n;
+INSERT INTO channel_context (channel_id, context_data)
+SELECT 'C' || n, '{"threadsync": {"who": ["U1"]}}' FROM generate_series(0, $rows / 10) AS n;
 """
 DRAFT: Final = Draft(summary="It is broken")
 

@@ -30,6 +30,7 @@ from threadsync.lookup_commands import (
     AccountLookup,
     DraftLookup,
     FormFieldsLookup,
+    IssueTypesLookup,
     LinkAnswer,
     LinkLookup,
     ProjectsLookup,
@@ -41,7 +42,9 @@ R = TypeVar("R")
 
 SECRET = "8f742231b10e8888abcd99yyyzzz85a5"
 CHANNEL, THREAD, USER = "C0123", "1700000000.000100", "U0456"
-QUESTIONS: Final = (ProjectsLookup, FormFieldsLookup, AccountLookup, DraftLookup, GetContext)
+QUESTIONS: Final = (
+    *(ProjectsLookup, IssueTypesLookup, FormFieldsLookup, AccountLookup, DraftLookup, GetContext),
+)
 NEVER: Any = object()
 """An answer of ``RecordingClient`` that does not come."""
 

@@ -7,6 +7,7 @@
 | ``parsing`` | ``name=value …`` and ``reset``, as people write them |
 | ``resolution`` | the project, type, labels and priority of a ticket, and where each comes from |
 | ``directory`` | comparing projects and types with those that Jira has |
+| ``answers`` | the answers of lookups as what that needs |
 | ``words`` | sentences about settings |
 
 All of it is pure: data in, data out.

@@ -17,12 +17,13 @@ HOME: Final = (
 # The actor of a command, where it names one: threadsync/actors.py. And as it is stored.
 ACTOR: Final = "%(actor)s::jsonb"
 BY: Final = f"({ACTOR} - '{{groups,member}}'::text[])"
-# The channel's setting `who` does not let this person of Slack act. Operators and programs may always.
-IS_REFUSED: Final = f"""coalesce({ACTOR} ? 'user_id' AND EXISTS (
+# The channel's setting `who` does not let this person of Slack act. Operators and programs may always,
+# and for them nothing is looked up.
+IS_REFUSED: Final = f"""CASE WHEN {ACTOR} ? 'user_id' THEN EXISTS (
         SELECT FROM channel_context w
         WHERE w.channel_id = {HOME} AND (w.context_data #> '{{threadsync,who}}') IS NOT NULL
           AND NOT threadsync_may_act(w.context_data #> '{{threadsync,who}}', {ACTOR})
-    ), false)"""
+    ) ELSE false END"""
 # One row if the command is refused: then nothing else in its statement does anything.
 REFUSED: Final = f"refused AS (SELECT WHERE {IS_REFUSED})"
 FOUND_REFUSED: Final = "EXISTS (SELECT FROM refused)"

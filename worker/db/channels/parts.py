@@ -13,6 +13,7 @@ SETTINGS: Final = "'{project_key,issue_type,labels,priority,include,who}'::text[
 # Applies a merge patch once a command_id. `first_time` is empty for a repetition; its write changes nothing.
 # For a day after its channel was forgotten a patch is stale: it may have been on its way. A patch of our own
 # member is an act on the channel's settings: the ones that it wrote, none if it removed all, and no values.
+# One of other programs' members is recorded if it names its actor.
 MERGED: Final = f"""{REFUSED}, forgotten AS (
     SELECT FROM forgotten_channels
     WHERE channel_id = {HOME} AND forgotten_at > now() - interval '1 day'
@@ -22,15 +23,19 @@ MERGED: Final = f"""{REFUSED}, forgotten AS (
     ON CONFLICT ON CONSTRAINT channel_context_commands_pkey DO NOTHING
     RETURNING command_id
 ), acted AS (
-    INSERT INTO channel_acts (channel_id, command_id, settings, actor, reason)
-    SELECT {HOME}, command_id,
+    INSERT INTO channel_acts (channel_id, act, command_id, settings, actor, reason)
+    SELECT {HOME},
+           CASE WHEN NOT %(patch)s::jsonb ? 'threadsync' THEN 'patch'
+                WHEN jsonb_typeof(%(patch)s::jsonb -> 'threadsync') = 'object' THEN 'set'
+                ELSE 'reset' END,
+           command_id,
            CASE WHEN jsonb_typeof(%(patch)s::jsonb -> 'threadsync') = 'object' THEN ARRAY(
                SELECT name FROM unnest({SETTINGS}) AS name
                WHERE (%(patch)s::jsonb -> 'threadsync') ? name
            ) ELSE '{{}}' END,
            {BY}, %(reason)s::text
     FROM first_time
-    WHERE %(patch)s::jsonb ? 'threadsync'
+    WHERE %(patch)s::jsonb ? 'threadsync' OR {BY} IS NOT NULL
 ), merged AS (
     INSERT INTO channel_context AS c (channel_id, context_data)
     SELECT {HOME}, CASE WHEN EXISTS (SELECT FROM forgotten) THEN '{{}}'

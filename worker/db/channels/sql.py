@@ -23,10 +23,16 @@ SELECT channel_id, context_data -> 'threadsync', 'refused'
 FROM channel_context WHERE channel_id = {HOME} AND EXISTS (SELECT FROM refused)
 """
 
-# Acts on a channel's settings, newest first.
+# Acts on a channel's settings, under any of its ids, newest first.
 LIST_ACTS: Final[LiteralString] = f"""
 SELECT at, settings, actor, reason FROM channel_acts
-WHERE channel_id = {HOME} ORDER BY id DESC LIMIT %(limit)s
+WHERE act IN ('set', 'reset')
+  AND channel_id IN (
+      SELECT {HOME}
+      UNION ALL
+      SELECT a.channel_id FROM channel_aliases a WHERE a.home_id = {HOME}
+  )
+ORDER BY id DESC LIMIT %(limit)s
 """
 
 # Channels that have settings, or something else in their place.

@@ -121,7 +121,12 @@ OF_NOBODY: Final[Mapping[str, Mapping[str, str]]] = {
     "channel_context": {"channel_id": _ID},
     "channel_context_commands": {"channel_id": _ID},
     "channel_aliases": {"channel_id": _ID, "home_id": _ID, "newest_id": _ID, "moved_to": _ID},
-    "channel_acts": {"channel_id": _ID, "settings": "names of settings", **_SIGNED},
+    "channel_acts": {
+        **dict.fromkeys(("channel_id", "moved_to"), _ID),
+        "act": _CODE,
+        "settings": "names of settings",
+        **_SIGNED,
+    },
     "redeliveries": {"opened_by": "a random id of a process"},
     "dead_letters": {"state": _CODE, "settled_via": _CODE, "settled_login": _SIGNED["login"]},
     "jira_sites": {"site": _JIRA, "trouble": _CODE},

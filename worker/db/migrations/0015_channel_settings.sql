@@ -4,13 +4,17 @@
 -- Of the last create: {"project_key", "project_from", "issue_type", "issue_type_from"}; from is draft, channel or settings.
 ALTER TABLE syncs ADD COLUMN made_with jsonb;
 
--- Each act on a channel's settings, of whichever way in: names of the settings, none if all were reset, and no values.
+-- Each act on a channel, of whichever way in: its settings were set or reset, its context was patched by somebody, or it
+-- got another id. Names of the settings, none if all were reset, and no values.
 CREATE TABLE channel_acts (
     id         uuid        NOT NULL DEFAULT uuidv7(),
     at         timestamptz NOT NULL DEFAULT now(),
     channel_id text        NOT NULL,
-    command_id uuid        NOT NULL,
-    settings   text[]      NOT NULL,
+    act        text        NOT NULL,
+    -- Null of a move, which has none.
+    command_id uuid,
+    settings   text[]      NOT NULL DEFAULT '{}',
+    moved_to   text,
     -- As threadsync.actors has it; null of a command that names none.
     actor      jsonb,
     reason     text,
@@ -18,6 +22,7 @@ CREATE TABLE channel_acts (
     via        text,
     login      text,
     CONSTRAINT channel_acts_pkey PRIMARY KEY (id),
+    CONSTRAINT channel_acts_act_check CHECK (act IN ('set', 'reset', 'patch', 'move')),
     CONSTRAINT channel_acts_channel_id_check CHECK (channel_id ~ '^[A-Za-z0-9][A-Za-z0-9_.:-]{0,63}$')
 );
 CREATE INDEX channel_acts_at_idx ON channel_acts (at, id);

@@ -45,7 +45,7 @@ KEPT_DAYS: Final = 8
 Action = (
     Literal["retry", "link", "unlink", "give_up", "replay", "discard"]
     | Literal["adopt", "renew", "forget_thread", "forget_channel", "forget_user"]
-    | Literal["set_channel", "reset_channel"]
+    | Literal["set_channel", "reset_channel", "patch_channel", "move_channel"]
 )
 
 
@@ -53,7 +53,7 @@ class Decision(Dto):
     """A decision about a sync (``session_id``), a dead letter (``dead_letter_id``) or the installation.
 
     ``task_name`` of an act of forgetting is the thread or the channel; a person is not named. Of an act on a
-    channel's settings it is the channel, and the names of the settings.
+    channel it is the channel, and the names of its settings or the new id.
     """
 
     id: UUID

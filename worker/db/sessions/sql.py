@@ -196,9 +196,15 @@ GET_CHANNEL_CONTEXT: Final[LiteralString] = (
 
 # Notes that a channel got another id: the function is in migrations/0011_who.sql.
 CHANNEL_MOVED: Final[LiteralString] = f"""
+WITH moved AS (
+    SELECT * FROM threadsync_channel_moved(%(channel_id)s::text, %(new_channel_id)s::text, {BY})
+), acted AS (
+    INSERT INTO channel_acts (channel_id, act, moved_to, actor)
+    SELECT %(channel_id)s::text, 'move', %(new_channel_id)s::text, {BY} FROM moved WHERE outcome = 'applied'
+)
 SELECT %(channel_id)s::text AS channel_id, %(new_channel_id)s::text AS new_channel_id,
        home_id, newest_id, sessions, outcome
-FROM threadsync_channel_moved(%(channel_id)s::text, %(new_channel_id)s::text, {BY})
+FROM moved
 """
 
 # Applies a merge patch once a command_id; see `MERGED`.
