@@ -49,7 +49,7 @@ def happen(world: ThreadWorld, event: tuple[str, Any]) -> None:
         case "late", seconds:
             world.tickets.lateness = seconds
         case "slack is away", calls:
-            world.slack.away += calls
+            world.thread_slack.away += calls
         case "blind", looks:
             world.tickets.blind += looks
 
@@ -68,8 +68,8 @@ def test_no_history_writes_anything_twice(pool: Pool) -> None:
         with new_world(pool, "files") as world:
             for number in range(1, 9):
                 world.reply(number, "U1", f"word{number}end " + "x" * 5_000)
-            world.slack.messages[1]["files"] = [
-                world.slack.add_file(name, f"{name}.pdf", CONTENT) for name in ("F1", "F2")
+            world.thread_slack.messages[1]["files"] = [
+                world.thread_slack.add_file(name, f"{name}.pdf", CONTENT) for name in ("F1", "F2")
             ]
             world.make()
             for event in events:

@@ -156,10 +156,10 @@ def test_slack_that_is_away_is_waited_for(pool: Pool) -> None:
     """While Slack is away the ticket has a link that leads to the thread; the rest comes when it is back."""
     with new_world(pool) as world:
         world.make()
-        world.slack.away = 3
+        world.thread_slack.away = 3
         world.follow()
         assert world.link_of_the_ticket().startswith("https://slack.com/app_redirect?")
-        world.slack.busy = 2
+        world.thread_slack.busy = 2
         world.follow_until_over()
         assert world.link_of_the_ticket().startswith("https://acme.slack.com/")
         ((_, body, properties),) = world.tickets.comments
@@ -171,8 +171,8 @@ def test_slack_that_is_away_is_waited_for(pool: Pool) -> None:
 def test_without_scopes_the_comment_says_what_is_missing(pool: Pool) -> None:
     """Without users:read people are shown by their ids, without files:read no file is copied; it says so."""
     with new_world(pool, "files") as world:
-        world.slack.missing = {"users:read", "files:read"}
-        world.slack.messages[0]["files"] = [world.slack.add_file("F1", "plan.pdf", CONTENT)]
+        world.thread_slack.missing = {"users:read", "files:read"}
+        world.thread_slack.messages[0]["files"] = [world.thread_slack.add_file("F1", "plan.pdf", CONTENT)]
         world.make()
         world.follow_until_over()
         ((_, body, _),) = world.tickets.comments
@@ -201,8 +201,8 @@ def test_a_refusal_is_kept_without_its_words(
 def test_a_file_that_jira_refuses_is_named_in_the_comment(pool: Pool) -> None:
     """A file that Jira refuses does not hold up the others, and the comment names it."""
     with new_world(pool, "files") as world:
-        world.slack.messages[0]["files"] = [
-            world.slack.add_file(name, f"{name}.pdf", CONTENT) for name in ("F1", "F2")
+        world.thread_slack.messages[0]["files"] = [
+            world.thread_slack.add_file(name, f"{name}.pdf", CONTENT) for name in ("F1", "F2")
         ]
         world.make()
         world.tickets.faults = {"attachments": ["413"]}

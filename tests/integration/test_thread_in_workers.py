@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from typing import Any, Final
 from uuid import uuid4
@@ -22,6 +23,7 @@ from tests.support.waiting import wait_until
 from threadsync.ticket_steps import TicketStep
 from worker.db.pool import new_pool
 from worker.db.syncs.store import SyncStore
+from worker.jira.unlink import PROPERTY as LEFT
 from worker.local.servers.port import free_port
 from worker.thread.work import PROPERTY
 
@@ -29,6 +31,7 @@ CHANNEL: Final = "C0123ABC"
 THREAD: Final = "1700000000.000100"
 ASKED: Final = "1700009000.000100"
 PLACE: Final = {"channel_id": CHANNEL, "thread_ts": THREAD}
+PERMALINK: Final = f"https://acme.slack.com/archives/{CHANNEL}/p{THREAD.replace('.', '')}"
 CONTENT: Final = b"%PDF-1.7 " + CANARY.encode() * 200
 GIVEN_UP: Final = 'threadsync_ticket_steps_given_up_total{reason="rejected",step="attachment"}'
 
@@ -92,10 +95,10 @@ def steps_of(installation: Installation) -> dict[str, TicketStep]:
 
 
 def are_over(installation: Installation, *expected: str) -> bool:
-    """Return True if the steps are there and over; let time pass for those that wait."""
+    """Return True if the steps are there and done or given up; let time pass for those that wait."""
     pass_time(installation)
     steps = steps_of(installation)
-    return {*expected} <= steps.keys() and not any(step.next_attempt_at for step in steps.values())
+    return {*expected} <= steps.keys() and all(step.done_at or step.given_up for step in steps.values())
 
 
 def assert_all_is_there(site: ThreadSite) -> None:
@@ -121,7 +124,7 @@ def assert_all_is_there(site: ThreadSite) -> None:
     assert -1 not in places
     assert places == sorted(places)
     (link,) = issue.remote_links
-    assert link.url == f"https://acme.slack.com/archives/{CHANNEL}/p{THREAD.replace('.', '')}"
+    assert link.url == PERMALINK
 
 
 def test_text_and_files_come_through_workers_that_die(
@@ -217,3 +220,40 @@ def test_an_upload_that_jira_refuses_is_counted(installation: Installation, site
     assert CANARY not in dump(installation.database_url) + worker.log
     ((comment,),) = [issue.comments for issue in site.jira.site.issues]
     assert "the others are in the Slack thread" in json.dumps(comment.body)
+
+
+def test_a_ticket_is_unlinked_and_linked_again(installation: Installation, site: ThreadSite) -> None:
+    """An unlinked ticket loses its link and is told so; linked again it has the permalink, and one text."""
+    tell(site)
+    del site.thread.messages[5:450]
+    who = {"actor": {"user_id": "U1", "team_id": "T0SANDBOX"}}
+    beat = ("--beat", "--schedule", str(installation.logs / "schedule"))
+
+    def act(act: str, key: str, **more: str) -> None:
+        command = {**PLACE, "jira_key": key, "command_id": str(uuid4()), **who, **more}
+        assert installation.send(f"sessions.{act}", **command).get(timeout=20)["outcome"] == "applied"
+
+    def has(key: str, *properties: str, link: bool) -> bool:
+        pass_time(installation)
+        issue = site.jira.site.find(key)
+        if issue is None or bool(issue.remote_links) != link:
+            return False
+        told = [name for comment in issue.comments for name in comment.properties]
+        return told == [*properties] and (not link or issue.remote_links[0].url == PERMALINK)
+
+    with installation.worker("steps", *beat, **site.env):
+        ask_for_ticket(installation, "text")
+        wait_until(lambda: has("PROJ-1", PROPERTY, link=True), "the first ticket has all", 60)
+        act("unlink", "PROJ-1", reason="the wrong one")
+        wait_until(lambda: has("PROJ-1", PROPERTY, LEFT, link=False), "it is told", 60)
+        now = f"{time.time():.6f}"
+        draft = {"summary": "Another one", "description": ""}
+        installation.send("sessions.request_sync", **PLACE, draft=draft, drafted_at=now).get(timeout=20)
+        wait_until(lambda: has("PROJ-2", PROPERTY, link=True), "the second ticket has all", 60)
+        act("unlink", "PROJ-2", reason="the first one was right")
+        act("link", "PROJ-1")
+        wait_until(lambda: has("PROJ-2", PROPERTY, LEFT, link=False), "the second one is told", 60)
+        wait_until(lambda: has("PROJ-1", PROPERTY, LEFT, link=True), "the first one is linked", 60)
+    assert len(site.jira.site.issues) == 2
+    (session,) = installation.sessions()
+    assert (session.status, session.jira_key) == ("synced", "PROJ-1")

@@ -39,10 +39,10 @@ class Ticket(World):
         # The table's times are the database's, which is behind this world's clock.
         assert self.state().state == "done"
 
-    def unlink(self, key: str) -> None:
+    def unlink_key(self, key: str) -> None:
         self.sessions.unlink(*self.thread, key, ANN, "the wrong one", uuid4(), f"{self.clock():.6f}")
 
-    def link(self, key: str) -> None:
+    def link_key(self, key: str) -> None:
         self.sessions.link(*self.thread, key, ANN, uuid4())
 
     def shown(self) -> list[tuple[str, str, str]]:
@@ -83,7 +83,7 @@ def test_a_ticket_that_was_made_has_a_link_and_a_plan(ticket: Ticket) -> None:
 
 def test_a_ticket_that_was_linked_has_the_link_alone(ticket: Ticket) -> None:
     """A ticket that a person linked gets the link, and nothing of the thread."""
-    ticket.link("PROJ-77")
+    ticket.link_key("PROJ-77")
     assert ticket.shown() == [("PROJ-77", "link", "waiting")]
     assert ticket.claimed("link", jira_id="PROJ-77").drafted_at is None
 
@@ -167,13 +167,13 @@ def test_the_steps_of_an_unlinked_ticket_end(ticket: Ticket) -> None:
     """An unlink ends the steps; its own removal of the link waits for the step that may be making it."""
     ticket.make()
     busy = ticket.claimed("link")
-    ticket.unlink("PROJ-1")
+    ticket.unlink_key("PROJ-1")
     assert {state for _, _, state in ticket.shown()} == {"given up: unlinked"}
     assert not ticket.steps.begin_write(busy, 10)
     (left,) = ticket.store.unlinked.of(ticket.session_id)
     assert left.next_attempt_at is not None
     assert left.next_attempt_at >= busy.now
-    ticket.link("PROJ-1")
+    ticket.link_key("PROJ-1")
     assert ("PROJ-1", "link", "waiting") in ticket.shown()
     assert ("PROJ-1", "plan", "given up: unlinked") in ticket.shown()
 
@@ -181,11 +181,11 @@ def test_the_steps_of_an_unlinked_ticket_end(ticket: Ticket) -> None:
 def test_a_ticket_linked_again_waits_for_the_removal_of_its_link(ticket: Ticket) -> None:
     """The link of a ticket that is linked again comes after the removal that may be on its way."""
     ticket.make()
-    ticket.unlink("PROJ-1")
+    ticket.unlink_key("PROJ-1")
     ticket.clock.advance(1)
     removal = ticket.store.unlinked.claim(ticket.session_id, "PROJ-1", lease=300)
     assert removal is not None
-    ticket.link("PROJ-1")
+    ticket.link_key("PROJ-1")
     assert not ticket.store.unlinked.note_link_removed(removal)
     (waits,) = (step for step in ticket.steps.of(ticket.session_id) if step.state == "waiting")
     assert waits.step == "link"

@@ -50,16 +50,16 @@ class ThreadWorld(World):
         number = next(_numbers)
         super().__init__(pool, f"{1_700_000_000 + number}.000100", search_lag=0, settle=SETTLE, seed=number)
         self.tickets = TicketJira(self.clock)
-        self.slack = ThreadSlack(names={"U1": "Ann"})
+        self.thread_slack = ThreadSlack(names={"U1": "Ann"})
         self.names = Names(self.time.monotonic)
-        self.slack.messages = [said(self.thread[1], "U1", f"The export {CANARY} stops")]
+        self.thread_slack.messages = [said(self.thread[1], "U1", f"The export {CANARY} stops")]
         self.sessions.merge_channel_context(
             self.thread[0], {"threadsync": {"include": include}, "others": 1}, uuid4()
         )
 
     def reply(self, number: int, user: str, text: str, **more: Any) -> None:
         ts = f"{int(self.thread[1].partition('.')[0]) + number}.000200"
-        self.slack.messages.append(said(ts, user, text, **more))
+        self.thread_slack.messages.append(said(ts, user, text, **more))
 
     def make(self) -> None:
         self.clock.advance(1)
@@ -75,13 +75,13 @@ class ThreadWorld(World):
     def follow(self, interruption: Interruption | None = None) -> Steps:
         """Run a worker on the steps that are due, until its end or its crash."""
         steps = Steps(interruption)
-        api = WebApi(TOKEN, API_URL, transport=self.slack)
+        api = WebApi(TOKEN, API_URL, transport=self.thread_slack)
         with JiraClient(self.target.account, self.tickets) as client:
             store: Any = Following(self.store, steps)
             jira: Any = Interruptible(client, steps)
             calls: Any = Interruptible(api, steps)
             setup = Setup(store, jira, self.target, jitter=self.draw.random, clock=self.time)
-            access = Access(TOKEN, API_URL, self.slack)
+            access = Access(TOKEN, API_URL, self.thread_slack)
             for key in self.store.steps.take_due(most=1_000, for_seconds=0):
                 # Another world's steps are another Jira's.
                 is_ours = key.session_id == self.session_id
@@ -148,8 +148,8 @@ def with_files(world: ThreadWorld) -> None:
     """Add a long thread with three files, one of which Slack answers with a page to sign in."""
     for number in range(1, 450):
         world.reply(number, "U1" if number % 2 else "U2", f"word{number}end {CANARY} " + "x" * 120)
-    files = [world.slack.add_file(f"F{number}", f"plan {number}.pdf", CONTENT) for number in (1, 2, 3)]
-    world.slack.messages[7]["files"] = files[:2]
-    world.slack.messages[9]["files"] = files[2:]
-    raw, _, _ = world.slack.files["F3"]
-    world.slack.files["F3"] = (raw, SIGN_IN, "text/html; charset=utf-8")
+    files = [world.thread_slack.add_file(f"F{number}", f"plan {number}.pdf", CONTENT) for number in (1, 2, 3)]
+    world.thread_slack.messages[7]["files"] = files[:2]
+    world.thread_slack.messages[9]["files"] = files[2:]
+    raw, _, _ = world.thread_slack.files["F3"]
+    world.thread_slack.files["F3"] = (raw, SIGN_IN, "text/html; charset=utf-8")
