@@ -407,7 +407,10 @@ async def test_the_fix_button_opens_the_draft_with_jiras_words(slack: SlackSandb
             assert notes_of(view) == ["Not like this."]
             assert await send(app, view, {"customfield_1": "ACME"}) == {}
     (asked, again) = [item for item in client.questions if isinstance(item, DraftLookup)]
-    assert asked == again == DraftLookup(session_id=SESSION, actor=SlackActor(user_id=USER, team_id=TEAM_ID))
+    assert asked == again
+    actor = asked.actor
+    assert isinstance(actor, SlackActor)
+    assert (str(asked.session_id), actor.user_id, actor.team_id) == (SESSION, USER, TEAM_ID)
     assert client.forgotten == 2
     (command,) = client.commands
     draft = command.arguments()["draft"]

@@ -44,6 +44,14 @@ EXPECTED: Final = [
 UNASKABLE: Final = ("Sprint", "Imported id", "Nothing to choose", "Security level")
 
 
+def screens_of(deployment: Deployment) -> list[list[dict[str, Any]]]:
+    """Return the fields of each golden screen of a deployment, those of the sandbox's documents too."""
+    pages = [FOLDER / f"createmeta-{deployment}.json"]
+    pages += sorted((FOLDER.parent / "createmeta").glob(f"{deployment}-fields-*.json"))
+    name = "fields" if deployment == "cloud" else "values"
+    return [json.loads(page.read_text())[name] for page in pages]
+
+
 def golden(name: str) -> Any:
     """Return a page of Jira's."""
     return json.loads((FOLDER / f"{name}.json").read_text())

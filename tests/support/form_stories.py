@@ -14,7 +14,7 @@ from typing import Any, Final, Literal
 
 from hypothesis import strategies as st
 
-from tests.support.create_screens import golden
+from tests.support.create_screens import screens_of
 from tests.support.golden_values import REFUSED, SET_BY_JIRA
 from worker.jira.answers import Deployment
 
@@ -36,8 +36,8 @@ _OFFERED: Final = ("summary", "description", "assignee", "priority", "labels")
 _ALWAYS: Final = ("summary", "labels")
 """Fields of each screen. Without labels no ticket has our marker, and an administrator must see to that."""
 
-_CANNOT_BE_ASKED: Final = ("Sprint", "Imported id", "Nothing to choose", "Security level")
 _CHOSEN: Final = ("option", "version", "component", "priority", "option-with-child")
+_ENTERED: Final = ("string", "number", "date", "datetime", "user", "group")
 _MANY: Final = 120
 
 _WORDS: Final = st.text(alphabet="abc XYZ09&<>é", min_size=1, max_size=60).filter(
@@ -109,7 +109,16 @@ def is_needed(entry: Entry) -> bool:
 
 def is_asked(entry: Entry) -> bool:
     """Return True for a field that the form must have."""
-    return entry["name"] not in _CANNOT_BE_ASKED and (is_needed(entry) or entry["fieldId"] in _OFFERED)
+    return _can_be_asked(entry) and (is_needed(entry) or entry["fieldId"] in _OFFERED)
+
+
+def _can_be_asked(entry: Entry) -> bool:
+    kind, custom = _kind(entry), _custom(entry)
+    if kind in _CHOSEN:
+        return bool(_offered(entry))
+    if kind == "label":
+        return entry["fieldId"] == "labels" or custom == "labels"
+    return kind in _ENTERED and custom != "readonlyfield"
 
 
 @st.composite
@@ -120,9 +129,9 @@ def stories(draw: st.DrawFn, deployment: Deployment, *, carries_fields: bool) ->
         carries_fields: False while drafts have no room for other fields than their own members.
     """
     is_cloud = deployment == "cloud"
-    entries: list[Entry] = golden(f"createmeta-{deployment}")["fields" if is_cloud else "values"]
-    screen = draw(_screens(entries))
-    before = draw(st.none() | _screens(entries))
+    documents = st.sampled_from(screens_of(deployment))
+    screen = draw(documents.flatmap(_screens))
+    before = draw(st.none() | documents.flatmap(_screens))
     first: dict[str, Attempt] = {}
     last: dict[str, Attempt] = {}
     for entry in screen:
@@ -145,10 +154,10 @@ def _screens(draw: st.DrawFn, entries: list[Entry]) -> tuple[Entry, ...]:
         if entry["fieldId"] in _ALWAYS or entry["fieldId"] in SET_BY_JIRA:
             drawn.append(entry)
             continue
-        if draw(st.integers(0, 2)) == 0 or (entry["name"] in _CANNOT_BE_ASKED and not named):
+        if draw(st.integers(0, 2)) == 0:
             continue
         changed = {**entry, "required": draw(st.sampled_from([entry["required"], True, False]))}
-        if entry["name"] in ("Parent", "Attachment", "Linked Issues"):
+        if not _can_be_asked(entry) and not named:
             changed["required"] = False
         if _kind(entry) in _CHOSEN and entry.get("allowedValues") and draw(st.integers(0, 4)) == 0:
             changed["allowedValues"] = [*entry["allowedValues"], *_more(entry["allowedValues"][0])]
@@ -271,7 +280,7 @@ def _are_typed(entry: Entry) -> bool:
 def _offered(entry: Entry) -> list[tuple[str, str, Any]]:
     """Return each choice that can be made: as the select has it, as people see it, as Jira takes it."""
     found: list[tuple[str, str, Any]] = []
-    for item in entry["allowedValues"]:
+    for item in entry.get("allowedValues") or ():
         label = item.get("value") or item.get("name")
         if item.get("disabled") or item.get("archived"):
             continue

@@ -11,7 +11,6 @@ import itertools
 import json
 import re
 import threading
-import time
 from collections.abc import Mapping, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
@@ -36,7 +35,7 @@ _KEPT: Final = ("project", "issuetype", "summary", "description", "labels")
 
 
 class GoldenJira:
-    """An HTTP server in a thread. It may be used by several threads.
+    """An HTTP server in a thread. It may be used by several threads, and answers without delay.
 
     Args:
         people: addresses of people by account: an id on Cloud, a name on a Data Center.
@@ -177,7 +176,6 @@ def _handler_of(jira: GoldenJira) -> type[BaseHTTPRequestHandler]:
             headers = {name.lower(): value for name, value in self.headers.items()}
             query = dict(parse_qsl(url.query, keep_blank_values=True))
             outcome = jira.answer(Request(self.command, url.path, query, headers, body, jira.url))
-            time.sleep(outcome.delay)
             self.close_connection = True
             if isinstance(outcome, Drop):
                 return

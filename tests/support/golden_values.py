@@ -31,6 +31,9 @@ class People:
     is_cloud: bool
 
 
+Check = Callable[[Entry, Any, People], str | None]
+
+
 def faults(screen: Mapping[str, Entry], fields: Mapping[str, Any], people: People) -> dict[str, str]:
     """Return what Jira says of a new ticket's fields, by field; empty if it takes them."""
     return dict(_faults(screen, fields, people))
@@ -58,11 +61,11 @@ def _fault(name: str, entry: Entry, value: Any, people: People) -> str | None:
     if schema["type"] == "array":
         if not isinstance(value, list):
             return "data was not an array"
-        kind = "label" if schema["items"] == "string" else schema["items"]
-        return next((fault for item in value if (fault := _CHECKS[kind](entry, item, people))), None)
+        check = _CHECKS.get("label" if schema["items"] == "string" else schema["items"], _anything)
+        return next((fault for item in value if (fault := check(entry, item, people))), None)
     is_area = custom == "textarea" or name in ("description", "environment")
     kind = "area" if is_area else "url" if custom == "url" else schema["type"]
-    return _CHECKS[kind](entry, value, people)
+    return _CHECKS.get(kind, _anything)(entry, value, people)
 
 
 def _area(entry: Entry, value: Any, people: People) -> str | None:
@@ -99,7 +102,7 @@ def _number(entry: Entry, value: Any, people: People) -> str | None:
     return None if is_number else "Operation value must be a number"
 
 
-def _parsed(pattern: re.Pattern[str], parse: Callable[[str], object]) -> Callable[..., str | None]:
+def _parsed(pattern: re.Pattern[str], parse: Callable[[str], object]) -> Check:
     def check(entry: Entry, value: Any, people: People) -> str | None:
         try:
             if isinstance(value, str) and pattern.fullmatch(value) and parse(value):
@@ -142,7 +145,7 @@ def _anything(entry: Entry, value: Any, people: People) -> str | None:
     return None
 
 
-_CHECKS: Final[Mapping[str, Callable[..., str | None]]] = {
+_CHECKS: Final[Mapping[str, Check]] = {
     "area": _area,
     "string": _line,
     "url": _url,
@@ -158,8 +161,4 @@ _CHECKS: Final[Mapping[str, Callable[..., str | None]]] = {
     "user": _user,
     "group": _group,
     "securitylevel": _chosen,
-    "json": _anything,
-    "issuelink": _anything,
-    "attachment": _anything,
-    "issuelinks": _anything,
 }
