@@ -260,6 +260,16 @@ def test_after_a_day_it_is_given_up_and_shown(pool: Pool) -> None:
         assert (step.state, step.http_status) == ("given up: kept failing", 403)
 
 
+def test_without_workers_for_days_it_is_done_afterwards(pool: Pool) -> None:
+    """What no worker could try for days is done when one is back."""
+    with new_world(pool) as world:
+        world.make()
+        world.clock.advance(3 * 86_400)
+        world.follow_until_over()
+        assert set(world.states().values()) == {"done"}
+        assert len(world.tickets.comments) == 1
+
+
 def test_a_ticket_that_was_deleted_ends_its_steps(pool: Pool) -> None:
     """The steps of a deleted ticket end."""
     with new_world(pool) as world:

@@ -59,7 +59,9 @@ BUSY: Final = Throttled(60.0, None, "busy")
         (Missing(), SETTLED, Write()),
         (Missing(), DOUBT, Later(250.0, 0, in_doubt=True)),
         (Missing(), replace(DOUBT, deadline=NOW - timedelta(seconds=590)), Later(10.0, 0, in_doubt=True)),
-        (Missing(), OLD, Over("kept_failing")),
+        (Missing(), replace(OLD, failures=1), Over("kept_failing")),
+        # No worker was there to try it.
+        (Missing(), OLD, Write()),
         (Missing(), replace(OLD, deadline=NOW), Later(300.0, 0, in_doubt=True)),
         (NotYet(), replace(CALM, failures=2), Later(60.0, 3, in_doubt=False)),
         (NotYet(90.0, is_failure=False), CALM, Later(90.0, 0, in_doubt=False)),

@@ -8,7 +8,7 @@
 | the write has no clear response | look for it before anything is written again |
 | Jira refuses for good, or has no such ticket | given up |
 | Jira or Slack asks to wait, is away, or refuses for the moment | later |
-| all of it for 24 hours | given up |
+| all of it for 24 hours | given up, if it was tried at all |
 """
 
 from __future__ import annotations
@@ -145,7 +145,8 @@ def decide_step(outcome: Outcome, at: Situation) -> Next:
         case Missing():
             if (unsettled := _unsettled(at)) > 0:
                 return Later(_look_delay(unsettled), at.failures, in_doubt=True)
-            return Over(KEPT_FAILING) if is_too_old else Write()
+            # One that no worker has tried for a day is tried all the same.
+            return Over(KEPT_FAILING) if is_too_old and at.failures else Write()
         case NotYet(seconds, is_failure):
             if is_too_old:
                 return Over(KEPT_FAILING)
