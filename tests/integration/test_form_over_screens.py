@@ -26,7 +26,8 @@ from sandbox.slack.server import SlackSandbox
 from sandbox.slack.workspace import Message
 from tests.support.block_kit import changed_in, check_view, state_of
 from tests.support.create_screens import DEPLOYMENTS
-from tests.support.form_stories import ACCOUNTS, ADDRESSES, GROUPS, Story, is_made_of, stories
+from tests.support.form_attempts import ACCOUNTS, ADDRESSES, GROUPS, is_made_of
+from tests.support.form_stories import Story, stories
 from tests.support.golden_jira import CARRIES_FIELDS, GoldenJira
 from tests.support.installation import Installation
 from tests.support.scale import bounded
