@@ -84,8 +84,8 @@ INSERT INTO channel_context (channel_id, context_data)
 SELECT 'C' || n, '{"topic": "release"}' FROM generate_series(1, %(rows)s) AS n;
 INSERT INTO channel_context_commands (channel_id, command_id)
 SELECT 'C' || n % 1000, uuidv7() FROM generate_series(1, %(rows)s) AS n;
-INSERT INTO channel_acts (channel_id, command_id, settings)
-SELECT 'C' || n % 1000, uuidv7(), '{labels}' FROM generate_series(1, %(rows)s) AS n;
+INSERT INTO channel_acts (channel_id, act, command_id, settings)
+SELECT 'C' || n % 1000, 'set', uuidv7(), '{labels}' FROM generate_series(1, %(rows)s) AS n;
 INSERT INTO redeliveries (task_id, task_name, deliveries)
 SELECT gen_random_uuid(), 'sessions.mark_synced', 2 FROM generate_series(1, %(rows)s);
 INSERT INTO dead_letters (task_id, task_name, queue, arguments, error_type, error, attempts,
