@@ -155,7 +155,7 @@ class ThreadSlack(httpx.AsyncBaseTransport):
             return httpx.Response(429, headers={"Retry-After": "40"}, json={"ok": False})
         if request.url.path.startswith("/files/"):
             raw, content, kind = self.files[method]
-            named = f'attachment; filename="{raw["name"]}"'
+            named = f'attachment; filename="{raw.get("name", "")}"'
             headers = {"Content-Type": kind, "Content-Disposition": named}
             return httpx.Response(200, content=content, headers=headers)
         body = self._answer(method, form)

@@ -88,7 +88,8 @@ class Front:
         if request.method == "POST" and endpoint in self._silent:
             self._silent.remove(endpoint)
             self._waiting.set()
-            await asyncio.sleep(300)
+            assert self._stopping is not None
+            await self._stopping.wait()
         headers = {name: value for name, value in answer.headers.items() if name not in _OF_ONE_HOP}
         return web.Response(status=answer.status_code, body=content, headers=headers)
 
