@@ -34,7 +34,7 @@ from threadsync.syncs import SyncState
 
 JIRA = "https://jira.example"
 CANARY = "tulip-4711"
-ACTOR = SlackActor(user_id=USER, team_id=TEAM_ID)
+ACTOR = SlackActor(user_id=USER, team_id=TEAM_ID, groups=())
 SESSION_ID = UUID("01936f2e-7f00-7000-8000-000000000001")
 
 

@@ -1,4 +1,4 @@
-"""Check which of Slack's optional scopes the token has, and so what of a thread goes to its ticket."""
+"""Check which of Slack's optional scopes the token has, and so what is missing in tickets."""
 
 from __future__ import annotations
 
@@ -9,15 +9,16 @@ from worker.doctor.finding import Finding, ok, skipped, warning
 
 OPTIONAL_SCOPES: Final[Mapping[str, str]] = {
     "files:read": "no file is copied to a ticket",
+    "users:read.email": "nobody can be chosen as an assignee in the form, or named as reporter",
     "users:read": "people in a ticket's text are shown by their IDs",
     "usergroups:read": "user groups in a ticket's text are shown by their IDs",
     "channels:read": "channels in a ticket's text are shown by their IDs",
 }
-"""Scopes that a thread's text and files need, and what is missing without them."""
+"""Scopes that forms and what of a thread goes to its ticket need, and what is missing without them."""
 
 
 def judge_optional_scopes(header: str | None) -> Finding:
-    """Judge which optional scopes are missing, and so what of a thread its ticket lacks."""
+    """Judge which optional scopes are missing, and so what tickets lack."""
     check = "slack: optional scopes"
     if header is None:
         return skipped(check, "Slack does not say which scopes the token has")
