@@ -11,7 +11,8 @@ OPTIONAL_SCOPES: Final[Mapping[str, str]] = {
     "files:read": "no file is copied to a ticket",
     "users:read.email": "nobody can be chosen as an assignee in the form, or named as reporter",
     "users:read": "people in a ticket's text are shown by their IDs",
-    "usergroups:read": "user groups in a ticket's text are shown by their IDs",
+    "usergroups:read": "user groups in a ticket's text are shown by their IDs, and nobody is in a group of a "
+    "channel's `who`",
     "channels:read": "channels in a ticket's text are shown by their IDs",
 }
 """Scopes that forms and what of a thread goes to its ticket need, and what is missing without them."""
