@@ -100,7 +100,7 @@ class _Run:
         world, draw, faults = self._world, self._draw, Faults(self._draw)
         world.site.skip_keys(draw.choice((0, 0, 7, 60)))
         world.site.logins.token_seconds = draw.choice((30, 300, 3600))
-        world.log_in(draw.choice(_LOGINS))
+        world.change_login(draw.choice(_LOGINS))
         world.include(self._include)
         world.write_thread(messages=draw.choice((1, 5, 40)), letters=draw.choice((20, 1_500)), files=2)
         self._ask()
@@ -167,7 +167,7 @@ class _Run:
         draw, site = self._draw, self._world.site
         match what:
             case "log in":
-                self._world.log_in(draw.choice(_LOGINS))
+                self._world.change_login(draw.choice(_LOGINS))
             case "token":
                 site.token = draw.choice((self._token, "another"))
             case "scope":
@@ -187,7 +187,7 @@ class _Run:
         world.site.token, world.site.is_down = self._token, False
         world.site.logins.denied, world.site.logins.scoped_only = set(), False
         world.slack.is_down = False
-        world.log_in(self._draw.choice(_LOGINS))
+        world.change_login(self._draw.choice(_LOGINS))
 
     def _pass_time(self) -> None:
         """Let time pass, in most cases exactly until the sync is due."""
@@ -215,7 +215,7 @@ class _Run:
                 world.store.retry(world.session_id, actor="chaos", reason="mended")
             if state.reason == "cannot_see":
                 # What one account does not see another one may: a person tries the logins that there were.
-                world.log_in(self._draw.choice(_LOGINS))
+                world.change_login(self._draw.choice(_LOGINS))
             world.probe()
             world.work()
             world.follow()

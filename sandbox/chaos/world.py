@@ -149,7 +149,7 @@ class World:
         draft = Draft(summary=summary, description="as *told*")
         return self.sessions.request_sync(*self.thread, draft, drafted_at).outcome
 
-    def log_in(self, login: Login) -> None:
+    def change_login(self, login: Login) -> None:
         """Restart the workers with another login to Jira; a frozen one keeps its own."""
         self.target = replace(self.target, account=self._account(login))
         self._jira.close()
