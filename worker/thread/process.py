@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from functools import lru_cache
 
-from threadsync.config import get_settings
+from threadsync.config import Settings, get_settings
 from worker.jira.setup import Clock
 from worker.status_message.web_api import WebApi
 from worker.thread.lookup import Names
@@ -30,6 +30,14 @@ def slack_of_this_process() -> SlackSide:
     """Return what the settings name."""
     settings = get_settings()
     token = settings.slack_bot_token.get_secret_value() if settings.slack_bot_token else ""
-    is_there = bool(token) and settings.is_in_slack
-    calls = WebApi(token, settings.slack_api_url) if is_there else None
-    return SlackSide(calls, Access(token, settings.slack_api_url))
+    return SlackSide(web_api_of(settings), Access(token, settings.slack_api_url))
+
+
+def web_api_of(settings: Settings, timeout: float = 10.0) -> WebApi | None:
+    """Return a client of Slack's Web API; None without a token, or with the local one.
+
+    Args:
+        timeout: of a whole call, in seconds.
+    """
+    token = settings.slack_bot_token.get_secret_value() if settings.slack_bot_token else ""
+    return WebApi(token, settings.slack_api_url, timeout) if token and settings.is_in_slack else None
