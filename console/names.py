@@ -89,8 +89,11 @@ class SlackNames:
             if self._is_paused():
                 return False
             for one in wanted:
-                if len(self._waiting) < MOST_WAITING and one not in self._under_way:
+                if one not in self._under_way:
+                    self._waiting.pop(one, None)
                     self._waiting[one] = None
+            while len(self._waiting) > MOST_WAITING:
+                del self._waiting[next(iter(self._waiting))]
             self._start_lookers()
             self._changed.notify_all()
             while not self._is_paused() and any(map(self._is_on_its_way, wanted)):

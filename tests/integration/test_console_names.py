@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from uuid import uuid4
 
 import httpx
 import pytest
@@ -14,7 +15,7 @@ from console import names as console_names
 from console.names import MOST_WAITING, SlackNames
 from sandbox.faults import Hangs, RateLimited
 from sandbox.slack.server import SlackSandbox
-from tests.support.console_client import PASSWORD, console_on, sign_in
+from tests.support.console_client import PASSWORD, console_on, sign_in, token
 from tests.support.waiting import wait_until
 from threadsync.actors import SlackActor
 from threadsync.config import Settings
@@ -188,3 +189,19 @@ def test_the_threads_end_and_begin_again(slack: SlackSandbox, monkeypatch: pytes
         assert names.look_up([slack_id], seconds=10)
         assert names.shown(slack_id)
         wait_until(lambda: names._lookers == 0, "the threads have ended")
+
+
+def test_a_name_that_is_claimed_is_no_slack_id(
+    ada: httpx.Client, session: ThreadSession, pool: Pool, slack: SlackSandbox
+) -> None:
+    """In the trail an actor from Slack has a name, and who signed in under an id of Slack's keeps the id."""
+    SessionStore(pool).link("C0OPS", TS, "PROJ-1", ADA, uuid4())
+    assert sign_in(ada, "U0EVE", PASSWORD).status_code == 303
+    csrf = token(ada, f"/sessions/{session.id}")
+    form = {"csrf": csrf, "key": "PROJ-1", "reason": "made twice"}
+    assert ada.post(f"/console/sessions/{session.id}/unlink", data=form).status_code == 303
+    for path in ("/audit", f"/sessions/{session.id}"):
+        shown = page(ada, path)
+        assert '<bdi title="U0ADA of T0001 in Slack">Ada Lovelace</bdi> in Slack' in shown
+        assert "U0EVE (console, 127.0.0.1)" in shown
+    assert [call.arguments["user"] for call in slack.calls("users.info")] == ["U0ADA"]
