@@ -28,6 +28,7 @@ from console.access import SignIns, Visitors
 from console.actions import Actions
 from console.channel_pages import ChannelPages
 from console.door import Door
+from console.names import SlackNames
 from console.pages import Pages
 from console.view import View
 from threadsync.config import Settings
@@ -94,7 +95,7 @@ def create_console(settings: Settings) -> Console:
     refuse_weak_password(settings)
     password = _revealed(settings.threadsync_console_password)
     pool = new_pool(_revealed(settings.database_url), min_size=0, max_size=3, kind=ConsolePool)
-    view = View(settings.jira_url)
+    view = View(settings.jira_url, SlackNames.of_settings(settings))
     sign_ins = SignIns(pool, password)
     pages, actions = Pages(pool, view), Actions(pool, view, Door(password), sign_ins)
     channels = ChannelPages(pool, view)

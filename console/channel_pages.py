@@ -7,11 +7,10 @@ from urllib.parse import quote
 from starlette.requests import Request
 from starlette.responses import Response
 
-from console.pages import PAGE_SIZE, given, signed_in
+from console.pages import PAGE_SIZE, checked_id, given, signed_in
 from console.view import View, to_path
 from threadsync.channel_settings.values import FORMS, NAMES
 from threadsync.channel_settings.words import lines, shown
-from threadsync.commands import GetContext
 from worker.db.channels.store import ChannelSettingsStore
 from worker.db.pool import Pool
 
@@ -25,9 +24,10 @@ class ChannelPages:
 
     @signed_in
     def channels(self, request: Request) -> Response:
-        """List the channels that have settings, or find one by its ID."""
+        """List the channels that have settings, or find one by its ID or a known name."""
         if wanted := given(request, "channel"):
-            return to_path(request, f"/channels/{quote(wanted, safe='')}")
+            found_id = self._view.names.channel_of(wanted)
+            return to_path(request, f"/channels/{quote(found_id, safe='')}")
         after = given(request, "after") or ""
         found = ChannelSettingsStore(self._pool).configured(PAGE_SIZE + 1, after)
         return self._view.page(
@@ -64,4 +64,4 @@ class ChannelPages:
 
 def checked_channel(request: Request) -> str:
     """Return the channel that the path names. Raises ``InvalidCommand``."""
-    return GetContext(channel_id=request.path_params["id"]).channel_id
+    return checked_id(request.path_params["id"])

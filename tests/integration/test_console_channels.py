@@ -42,7 +42,7 @@ def test_a_setting_is_set_and_reset(ada: httpx.Client, pool: Pool, database_url:
     assert "Set: labels = a, b." in page
     assert "ada (console" in page
     assert "Asked for" in page
-    assert "C0123: labels" in ada.get("/console/audit").text
+    assert ">C0123</a>: labels" in ada.get("/console/audit").text
     assert "labels = a, b" in ada.get("/console/channels").text
     assert press(ada, "reset", name="labels", reason="no more").status_code == 303
     assert store.get("C0123").settings == ChannelSettings()

@@ -14,6 +14,7 @@ from tests.support.scale import bounded
 from tests.support.servers import PostgresForTests, as_owner, ask
 from worker.db.channels import sql as channel_queries
 from worker.db.dead_letters import sql as dead_letter_queries
+from worker.db.overview import changed_sql
 from worker.db.overview import sql as overview_queries
 from worker.db.reporters import sql as reporter_queries
 from worker.db.session_parts import ACT
@@ -40,6 +41,7 @@ STATEMENTS: Final = {
         ("REPORTER_", reporter_queries),
         ("STATUS_", status_queries),
         ("CHANNEL_", channel_queries),
+        ("CHANGED_", changed_sql),
     )
     for name, value in vars(module).items()
     if name.isupper() and not name.startswith("_") and isinstance(value, str) and STATEMENT.match(value)

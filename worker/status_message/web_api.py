@@ -7,6 +7,7 @@ from typing import Any
 
 import httpx
 
+from threadsync.config import Settings
 from worker.http_once import HttpOnce, HttpResponse, Unknown
 from worker.status_message.answers import MOST_BYTES, Answer, read
 
@@ -49,6 +50,16 @@ class WebApi:
     def close(self) -> None:
         """Close the connection; may be repeated."""
         self._http.close()
+
+
+def web_api_of(settings: Settings, timeout: float = 10.0) -> WebApi | None:
+    """Return a client with the token of the settings; None without one, or with the placeholder of `threadsync up`.
+
+    Args:
+        timeout: of a whole call, in seconds.
+    """
+    token = settings.slack_bot_token.get_secret_value() if settings.slack_bot_token else ""
+    return WebApi(token, settings.slack_api_url, timeout) if token and settings.is_in_slack else None
 
 
 def _spelt(value: Any) -> str:

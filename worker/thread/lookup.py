@@ -11,6 +11,7 @@ from worker.thread.slack import MISSING_SCOPE, SlackReader, SlackRefuses
 
 KEPT_SECONDS: Final = 600.0
 MOST_NAMES: Final = 5_000
+LONGEST_NAME: Final = 200
 
 _PEOPLE: Final = ("U", "W")
 _CHANNELS: Final = ("C", "G", "D")
@@ -43,18 +44,29 @@ class Names:
                 found[slack_id] = name
         return found
 
+    def has(self, slack_id: str) -> bool:
+        """Return True if nothing is to be asked about the id now."""
+        return self._known.get(slack_id, (0.0, None))[0] > self.monotonic()
+
+    def last(self, slack_id: str) -> str | None:
+        """Return the name that was found last, however long ago, without asking Slack."""
+        return self._known.get(slack_id, (0.0, None))[1]
+
+    def channels_named(self, name: str) -> list[str]:
+        """Return the ids of channels that were found to have this name, without asking Slack."""
+        known = list(self._known.items())
+        return sorted(key for key, (_, found) in known if found == name and key.startswith(_CHANNELS))
+
     def _name(self, slack_id: str, slack: SlackReader) -> str | None:
-        until, name = self._known.get(slack_id, (0.0, None))
-        if slack_id in self._known and until > self.monotonic():
-            return name
+        if self.has(slack_id):
+            return self.last(slack_id)
+        name: str | None = None
         if slack_id.startswith(_PEOPLE):
             name = self._person(slack_id, slack)
         elif slack_id.startswith(_CHANNELS):
             name = _asked(slack, "conversations.info", _channel, channel=slack_id)
         elif slack_id.startswith(_GROUPS):
             return self._group(slack_id, slack)
-        else:
-            name = None
         self._keep(slack_id, name)
         return name
 
@@ -78,7 +90,8 @@ class Names:
     def _keep(self, slack_id: str, name: str | None) -> None:
         if len(self._known) >= MOST_NAMES:
             self._known.clear()
-        self._known[slack_id] = (self.monotonic() + KEPT_SECONDS, name)
+        kept = name[:LONGEST_NAME] if name else None
+        self._known[slack_id] = (self.monotonic() + KEPT_SECONDS, kept)
 
 
 def _asked(

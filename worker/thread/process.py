@@ -8,7 +8,7 @@ from typing import Final
 
 from threadsync.config import get_settings
 from worker.jira.setup import Clock, Setup, setup_of_this_process
-from worker.status_message.web_api import WebApi
+from worker.status_message.web_api import web_api_of
 from worker.thread.accounts import find_account
 from worker.thread.lookup import Names
 from worker.thread.slack import Access, Calls, SlackReader
@@ -34,19 +34,13 @@ def slack_of_this_process() -> SlackSide:
     """Return what the settings name."""
     settings = get_settings()
     token = settings.slack_bot_token.get_secret_value() if settings.slack_bot_token else ""
-    is_there = bool(token) and settings.is_in_slack
-    calls = WebApi(token, settings.slack_api_url) if is_there else None
-    return SlackSide(calls, Access(token, settings.slack_api_url))
+    return SlackSide(web_api_of(settings), Access(token, settings.slack_api_url))
 
 
 @lru_cache(maxsize=1)
 def slack_for_lookups() -> Calls | None:
     """Return a client of Slack for questions that somebody waits for; None without a token."""
-    settings = get_settings()
-    if settings.slack_bot_token is None or not settings.is_in_slack:
-        return None
-    token = settings.slack_bot_token.get_secret_value()
-    return WebApi(token, settings.slack_api_url, timeout=_LOOKUP_SECONDS)
+    return web_api_of(get_settings(), _LOOKUP_SECONDS)
 
 
 @lru_cache(maxsize=1)

@@ -15,7 +15,7 @@ from worker.db.syncs.progress import ASSIGNMENTS, COLUMNS
 _MINE: Final = "s.session_id = %(session_id)s AND s.fence = %(fence)s"
 # Nothing here waits for longer than a day, which is the longest settle time.
 _TOO_FAR: Final = f"{NOW} + interval '2 days'"
-_STATE: Final = """
+STATE: Final = """
     s.session_id, t.channel_id, t.thread_ts, s.state, s.reason, s.parked, s.site,
     (SELECT count(*) FROM sync_attempts a
      WHERE a.session_id = s.session_id AND a.step = 'create') AS attempts,
@@ -33,7 +33,7 @@ _NOTE: Final = f"""INSERT INTO sync_attempts
 
 # One sync, with what a claim needs to know beforehand.
 GET_SYNC: Final[LiteralString] = f"""
-SELECT {_STATE}, s.draft, s.drafted_at, s.detail, s.marker,
+SELECT {STATE}, s.draft, s.drafted_at, s.detail, s.marker,
        coalesce(
            (SELECT m.trouble FROM status_messages m WHERE m.session_id = s.session_id),
            (SELECT i.trouble FROM slack_installation i WHERE s.announce_at IS NOT NULL AND i.id)
@@ -52,7 +52,7 @@ WHERE s.session_id = %(session_id)s AND t.forgotten_at IS NULL
 
 # A page of syncs, newest session first.
 LIST_SYNCS: Final[LiteralString] = f"""
-SELECT {_STATE}
+SELECT {STATE}
 FROM syncs s JOIN thread_sessions t ON t.id = s.session_id
 WHERE s.session_id < %(before)s::uuid
 ORDER BY s.session_id DESC LIMIT %(limit)s
@@ -60,7 +60,7 @@ ORDER BY s.session_id DESC LIMIT %(limit)s
 
 # The same for one state.
 LIST_SYNCS_BY_STATE: Final[LiteralString] = f"""
-SELECT {_STATE}
+SELECT {STATE}
 FROM syncs s JOIN thread_sessions t ON t.id = s.session_id
 WHERE s.state = %(state)s AND s.session_id < %(before)s::uuid
 ORDER BY s.session_id DESC NULLS LAST LIMIT %(limit)s
@@ -269,7 +269,7 @@ WITH session AS (
 ), noted AS (
     {_NOTE} WHERE %(number)s::integer IS NULL AND %(outcome)s::text IS NOT NULL
 )
-SELECT {_STATE} FROM moved s JOIN thread_sessions t ON t.id = s.session_id
+SELECT {STATE} FROM moved s JOIN thread_sessions t ON t.id = s.session_id
 """
 
 # Lets go of a sync as it was; it is due again after `delay`.
@@ -281,7 +281,7 @@ WITH moved AS (
     WHERE {_MINE}
     RETURNING s.*
 )
-SELECT {_STATE} FROM moved s JOIN thread_sessions t ON t.id = s.session_id
+SELECT {STATE} FROM moved s JOIN thread_sessions t ON t.id = s.session_id
 """
 
 # Writes what came of a step that follows a ticket: the link back to the thread, and the audit.
@@ -300,7 +300,7 @@ WITH moved AS (
 ), noted AS (
     {_NOTE}
 )
-SELECT {_STATE} FROM moved s JOIN thread_sessions t ON t.id = s.session_id
+SELECT {STATE} FROM moved s JOIN thread_sessions t ON t.id = s.session_id
 """
 
 # Makes due what waits for a moment that makes no sense, such as one of the year 2093 that a Jira asked for.
