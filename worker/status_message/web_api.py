@@ -53,7 +53,7 @@ class WebApi:
 
 
 def web_api_of(settings: Settings, timeout: float = 10.0) -> WebApi | None:
-    """Return a client with the token of the settings; None without one, as with the placeholder of a local run.
+    """Return a client with the token of the settings; None without one, or with the local placeholder.
 
     Args:
         timeout: of a whole call, in seconds.
