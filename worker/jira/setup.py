@@ -7,13 +7,16 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Protocol
+from typing import Final, Protocol
 
 from threadsync.config import Settings, get_settings
 from threadsync.marker import site_of
 from worker.db.syncs.store import SyncStore
 from worker.jira.answers import JiraAccount, OAuthClient
 from worker.jira.client import JiraClient
+
+LOOKUP_SECONDS: Final = 2.5
+"""Longest time for which a step waits for Slack to tell who a person is."""
 
 
 class Clock(Protocol):

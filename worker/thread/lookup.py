@@ -7,10 +7,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from worker.thread.kept import Kept
 from worker.thread.slack import MISSING_SCOPE, SlackReader, SlackRefuses
-
-KEPT_SECONDS: Final = 600.0
-MOST_NAMES: Final = 5_000
 
 _PEOPLE: Final = ("U", "W")
 _CHANNELS: Final = ("C", "G", "D")
@@ -29,7 +27,10 @@ class Names:
     lacks_users_read: bool = False
     """True if the last question for a person was refused, as the app lacks ``users:read``."""
 
-    _known: dict[str, tuple[float, str | None]] = field(default_factory=dict)
+    _known: Kept[str | None] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._known = Kept(self.monotonic)
 
     def of(self, ids: Iterable[str], slack: SlackReader) -> dict[str, str]:
         """Return the names of ids; ids without one are left out.
@@ -44,9 +45,8 @@ class Names:
         return found
 
     def _name(self, slack_id: str, slack: SlackReader) -> str | None:
-        until, name = self._known.get(slack_id, (0.0, None))
-        if slack_id in self._known and until > self.monotonic():
-            return name
+        if kept := self._known.get(slack_id):
+            return kept.answer
         if slack_id.startswith(_PEOPLE):
             name = self._person(slack_id, slack)
         elif slack_id.startswith(_CHANNELS):
@@ -55,7 +55,7 @@ class Names:
             return self._group(slack_id, slack)
         else:
             name = None
-        self._keep(slack_id, name)
+        self._known.put(slack_id, name)
         return name
 
     def _person(self, slack_id: str, slack: SlackReader) -> str | None:
@@ -65,20 +65,15 @@ class Names:
             self.lacks_users_read = exc.error == MISSING_SCOPE
             return None
         self.lacks_users_read = False
-        return _user(body)
+        return name_in(body)
 
     def _group(self, slack_id: str, slack: SlackReader) -> str | None:
         names = _asked(slack, "usergroups.list", _groups) or {}
         for group_id, name in names.items():
-            self._keep(group_id, name)
+            self._known.put(group_id, name)
         if slack_id not in names:
-            self._keep(slack_id, None)
+            self._known.put(slack_id, None)
         return names.get(slack_id)
-
-    def _keep(self, slack_id: str, name: str | None) -> None:
-        if len(self._known) >= MOST_NAMES:
-            self._known.clear()
-        self._known[slack_id] = (self.monotonic() + KEPT_SECONDS, name)
 
 
 def _asked(
@@ -91,7 +86,8 @@ def _asked(
         return None
 
 
-def _user(body: Mapping[str, Any]) -> str | None:
+def name_in(body: Mapping[str, Any]) -> str | None:
+    """Return the name that Slack's answer to ``users.info`` shows for the person."""
     user = _inner(body, "user")
     profile = _inner(user, "profile")
     found = (

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from typing import Final
 
 from threadsync.config import get_settings
-from worker.jira.setup import Clock, Setup, setup_of_this_process
+from worker.jira.setup import LOOKUP_SECONDS, Clock, Setup, setup_of_this_process
 from worker.status_message.web_api import WebApi
-from worker.thread.accounts import find_account
 from worker.thread.lookup import Names
+from worker.thread.requesters import Requesters
 from worker.thread.slack import Access, Calls, SlackReader
-
-_LOOKUP_SECONDS: Final = 2.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,13 +43,13 @@ def slack_for_lookups() -> Calls | None:
     if settings.slack_bot_token is None or not settings.is_in_slack:
         return None
     token = settings.slack_bot_token.get_secret_value()
-    return WebApi(token, settings.slack_api_url, timeout=_LOOKUP_SECONDS)
+    return WebApi(token, settings.slack_api_url, timeout=LOOKUP_SECONDS)
 
 
 @lru_cache(maxsize=1)
 def syncing_setup_of_this_process() -> Setup | None:
-    """Return the dependencies of syncs, which may name a requester's account; None without a Jira."""
+    """Return the dependencies of syncs, which name the person who asked; None without a Jira."""
     setup = setup_of_this_process()
-    if setup is None or not setup.target.names_requester:
-        return setup
-    return replace(setup, account_of=lambda user: find_account(setup, slack_for_lookups(), user).account)
+    if setup is None:
+        return None
+    return replace(setup, account_of=Requesters(setup, slack_for_lookups()).account_of)
