@@ -23,7 +23,9 @@ from sandbox.jira.faults import (
     Throttle,
     Truncated,
 )
+from sandbox.jira.issues import Draft
 from threadsync.actors import SlackActor
+from threadsync.marker import marker_of
 from threadsync.syncs import UnlinkedTicket
 from worker.db.pool import Pool
 from worker.jira.setup import Setup
@@ -297,3 +299,23 @@ def test_the_sweep_knows_what_is_due(world: Unlinking) -> None:
     assert world.store.unlinked.take_due(most=10, for_seconds=30) == []
     world.clock.advance(31)
     assert world.store.unlinked.take_due(most=10, for_seconds=30) == due
+
+
+def test_a_token_that_ends_between_the_calls(world: Unlinking) -> None:
+    """A question that meets an ended access token is asked once more with another one, in the same step."""
+    key = world.site.commit(Draft("PROJ", "Task", "Of a person")).key
+    world.log_in("oauth")
+    assert world.link_key(key) == "applied"
+    assert world.unlink(key) == "applied"
+
+    def revoke(action: str, body: object) -> None:
+        if action == "remotelink.remove":
+            world.site.logins.revoke_access_tokens()
+
+    world.site.plan = revoke
+    marker = marker_of(world.target.site, *world.thread)
+    world._jira.put_remote_link(key, f"threadsync={marker}", "https://slack.example/x", "Slack thread")
+    world.site.logins.revoke_access_tokens()
+    world.leave(key)
+    assert len(world.told(key)) == 1
+    assert [call.endpoint for call in world.site.calls].count("token") == 3

@@ -13,7 +13,7 @@ from typing import Any, Final
 import httpx
 
 from sandbox.chaos.interruptions import Steps
-from sandbox.chaos.world import URL, World
+from sandbox.chaos.world import URL, Login, World
 from sandbox.jira.site import JiraSite
 from sandbox.jira.transport import SandboxTransport
 from sandbox.virtual_clock import VirtualClock
@@ -216,9 +216,10 @@ class LoginWorld(World):
         self.target = replace(self.target, names_requester=True)
         self.account_of = account_of
 
-    def log_in(self, account: JiraAccount) -> None:
+    def log_in(self, login: JiraAccount | Login) -> None:
         """Restart the worker with this login."""
         self._jira.close()
+        account = login if isinstance(login, JiraAccount) else self._account(login)
         self.target = replace(self.target, account=account)
         self._jira = self._connect()
 
