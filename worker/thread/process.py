@@ -52,4 +52,5 @@ def syncing_setup_of_this_process() -> Setup | None:
     setup = setup_of_this_process()
     if setup is None:
         return None
-    return replace(setup, account_of=Requesters(setup, slack_for_lookups()).account_of)
+    people = Requesters(setup, slack_for_lookups())
+    return replace(setup, account_of=people.account_of, name_of=people.name_of)
