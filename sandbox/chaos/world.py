@@ -27,7 +27,7 @@ from worker.db.syncs.store import SyncStore
 from worker.jira.answers import JiraAccount, OAuthClient
 from worker.jira.breaker import Breaker
 from worker.jira.client import JiraClient
-from worker.jira.setup import Setup, Target
+from worker.jira.setup import Setup, Target, of_nobody
 from worker.jira.sync import run_sync
 from worker.jira.unlink import UnlinkStep
 from worker.jira.unlink import lease_of as lease_of_unlinking
@@ -78,11 +78,16 @@ class Zombie:
 class World:
     """One session and its ticket. Nothing in it waits in real time.
 
+    Who people are is told by ``account_of`` and ``name_of``, as ``Setup`` has them.
+
     Args:
         search_lag: seconds until Jira's search sees a ticket.
         settle: the settle window, in seconds.
         site_name: a Jira site to share with other worlds; by default a site of its own.
     """
+
+    account_of: Callable[[str], str | None] = staticmethod(of_nobody)
+    name_of: Callable[[str], str | None] = staticmethod(of_nobody)
 
     def __init__(
         self,
@@ -144,10 +149,15 @@ class World:
                 channel, "U0CHAOS", text, ts=ts, thread_ts=root, files=() if number else uploads
             )
 
-    def ask(self, summary: str, drafted_at: str) -> str:
+    def ask(self, summary: str, drafted_at: str, actor: SlackActor | None = None) -> str:
         """Request the ticket, and return the command's outcome."""
         draft = Draft(summary=summary, description="as *told*")
-        return self.sessions.request_sync(*self.thread, draft, drafted_at).outcome
+        return self.sessions.request_sync(*self.thread, draft, drafted_at, actor).outcome
+
+    def name_requesters(self, account_of: Callable[[str], str | None]) -> None:
+        """Restart the workers with JIRA_REPORTER=requester; they find people by ``account_of``."""
+        self.target = replace(self.target, names_requester=True)
+        self.account_of = account_of
 
     def log_in(self, login: Login) -> None:
         """Restart the workers with another login to Jira; a frozen one keeps its own."""
@@ -284,4 +294,12 @@ class World:
     def _setup(self, steps: Steps, jira: JiraClient) -> Setup:
         store: Any = Interruptible(self.store, steps)
         client: Any = Interruptible(jira, steps)
-        return Setup(store, client, self.target, jitter=self.draw.random, clock=self.time)
+        return Setup(
+            store,
+            client,
+            self.target,
+            jitter=self.draw.random,
+            clock=self.time,
+            account_of=self.account_of,
+            name_of=self.name_of,
+        )

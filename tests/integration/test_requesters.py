@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator
 
@@ -123,8 +124,8 @@ def test_what_is_kept_is_bounded() -> None:
 
 
 @pytest.mark.parametrize(
-    ("actor", "is_away", "expected"),
-    [(ADA, False, ADA_IN_JIRA), (STRANGER, False, None), (ADA, True, None)],
+    ("actor", "is_away", "expected", "name"),
+    [(ADA, False, ADA_IN_JIRA, "Ada"), (STRANGER, False, None, "u0789"), (ADA, True, None, "U0456")],
     ids=["known", "unknown", "Slack is away"],
 )
 def test_the_requester_becomes_the_reporter(
@@ -134,8 +135,9 @@ def test_the_requester_becomes_the_reporter(
     actor: SlackActor,
     is_away: bool,
     expected: str | None,
+    name: str,
 ) -> None:
-    """A worker's ticket has who asked as its reporter; who is not known, or not told now, is left out."""
+    """A worker's ticket has who asked as its reporter, where that is known now, and in its description."""
     if is_away:
         slack.fail("users.info", *[Hangs(60)] * 20)
     env = {
@@ -149,9 +151,11 @@ def test_the_requester_becomes_the_reporter(
     worker = installation.worker("worker", "--queues", "sessions,syncs", **env)
     with worker, SessionClient(installation.broker_url) as client:
         client.get_or_create(CHANNEL, thread, actor.user_id).get(30)
-        draft = {"summary": "It broke"}
+        draft = {"summary": "It broke", "description": "As told"}
         client.request_sync(CHANNEL, thread, draft, "1700000100.000100", actor=actor).get(30)
         wait_until(lambda: jira.site.issues, "the ticket is there", 20)
     bot = next(account.id for account in jira.site.accounts if account.email == jira.email)
     [ticket] = jira.site.issues
     assert ticket.reporter == (expected or bot)
+    assert ticket.properties["threadsync"]["requester"] == actor.user_id
+    assert f"Requested in Slack by {name}." in json.dumps(ticket.description)
