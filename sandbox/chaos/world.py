@@ -42,8 +42,19 @@ SLACK_URL: Final = "https://slack.com"
 SLACK_TOKEN: Final = "xoxb-chaos"  # noqa: S105 - nobody's
 CHANNEL: Final = "C0CHAOS"
 ANN: Final = SlackActor(user_id="U0CHAOS", team_id="T0SANDBOX")
+GRACE: Final = SlackActor(user_id="U0GRACE", team_id="T0SANDBOX")
+LEAVER: Final = SlackActor(user_id="U0LEAVER", team_id="T0SANDBOX")
+STRANGER: Final = SlackActor(user_id="U0STRANGER", team_id="T0SANDBOX")
+ACCOUNTS: Final = {
+    ANN.user_id: "712020:sandbox-ada",
+    GRACE.user_id: "712020:sandbox-grace",
+    LEAVER.user_id: "712020:sandbox-leaver",
+}
+"""Accounts in Jira of people in Slack, of whom a stranger has none, and Jira does not know the leaver's."""
 
 Login = Literal["classic", "scoped", "oauth"]
+
+_MOST_TRIES: Final = 20
 
 
 class WorldClock:
@@ -78,7 +89,8 @@ class Zombie:
 class World:
     """One session and its ticket. Nothing in it waits in real time.
 
-    Who people are is told by ``account_of`` and ``name_of``, as ``Setup`` has them.
+    Keys of other threads' tickets are in ``others``. ``account_of`` and ``name_of`` tell who people are, as
+    those of ``Setup``.
 
     Args:
         search_lag: seconds until Jira's search sees a ticket.
@@ -107,6 +119,7 @@ class World:
         self.slack = SlackTransport(self.workspace, SLACK_TOKEN, on_wait=self.clock.advance)
         self.names = Names(self.time.monotonic)
         self.files: tuple[str, ...] = ()
+        self.others: set[str] = set()
         self.thread = (CHANNEL, thread_ts)
         self.draw = random.Random(seed)  # noqa: S311 - no secret
         self._pool = pool
@@ -153,6 +166,25 @@ class World:
         """Request the ticket, and return the command's outcome."""
         draft = Draft(summary=summary, description="as *told*")
         return self.sessions.request_sync(*self.thread, draft, drafted_at, actor).outcome
+
+    def make_another(self, thread_ts: str) -> None:
+        """Let another thread have its ticket, with a reporter; Jira must be well. ``others`` has its key."""
+        session = self.sessions.get_or_create_session(CHANNEL, thread_ts, ANN.user_id)
+        draft = Draft(summary="Another one", description="")
+        self.sessions.request_sync(CHANNEL, thread_ts, draft, f"{self.clock():.6f}", ANN)
+        for _ in range(_MOST_TRIES):
+            state = run_sync(self._setup(Steps(), self._jira), session.id).state
+            self.others |= {state.jira_key} if state.jira_key else set()
+            if state.state == "done":
+                break
+            self.clock.advance(60)
+            self.probe()
+        with self._pool.connection() as connection:
+            # What follows that ticket would be due in the worlds that come after this one.
+            connection.execute(
+                "UPDATE ticket_steps SET next_attempt_at = NULL, given_up = 'unlinked' WHERE session_id = %s",
+                (session.id,),
+            )
 
     def name_requesters(self, account_of: Callable[[str], str | None]) -> None:
         """Restart the workers with JIRA_REPORTER=requester; they find people by ``account_of``."""
