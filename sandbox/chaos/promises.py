@@ -6,8 +6,10 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Final
 
-from sandbox.chaos.world import World
+from sandbox.chaos.world import ACCOUNTS, World
+from sandbox.jira.accounts import BOT_ID, SERVICE_ID
 from sandbox.jira.issues import Issue
+from worker.jira.parsing import PROPERTY
 from worker.jira.unlink import PROPERTY as LEFT
 from worker.thread.files import is_copy_of
 from worker.thread.work import PROPERTY as THREAD
@@ -22,9 +24,9 @@ def breaches(world: World) -> Iterator[str]:
     left = {
         ticket.jira_key for ticket in world.store.unlinked.of(world.session_id) if not ticket.linked_again_at
     }
-    others = [issue.key for issue in issues if issue.key not in left]
-    if len(others) > 1:
-        yield f"{len(others)} tickets: {', '.join(others)}"
+    current = [issue.key for issue in issues if issue.key not in left | world.others]
+    if len(current) > 1:
+        yield f"{len(current)} tickets: {', '.join(current)}"
     if state.state in (*PERSONS, "retry_wait", "unknown") and not state.reason:
         yield f"{state.state} without a reason"
     if state.state in ("pending", "inflight", "retry_wait", "unknown") and state.next_attempt_at is None:
@@ -34,6 +36,15 @@ def breaches(world: World) -> Iterator[str]:
         yield f"the session has {session.jira_key}, which is no ticket"
     for issue in issues:
         yield from _twice(issue)
+        yield from _falsely_reported(issue)
+
+
+def _falsely_reported(issue: Issue) -> Iterator[str]:
+    """A ticket's reporter is who asked for it, or the account that created it."""
+    value = issue.properties.get(PROPERTY)
+    asked = value.get("requester") if isinstance(value, dict) else None
+    if issue.reporter not in (BOT_ID, SERVICE_ID, ACCOUNTS.get(str(asked))):
+        yield f"{issue.key} was asked for by {asked} and is reported by {issue.reporter}"
 
 
 def _twice(issue: Issue) -> Iterator[str]:
@@ -62,7 +73,7 @@ def shortfalls(world: World, include: str) -> Iterator[str]:
         return
     unlinked = world.store.unlinked.of(world.session_id)
     left = {ticket.jira_key for ticket in unlinked if not ticket.linked_again_at}
-    current = [issue for issue in world.site.issues if issue.key not in left]
+    current = [issue for issue in world.site.issues if issue.key not in left | world.others]
     session = world.sessions.get_session(world.session_id)
     if (
         len(current) != 1

@@ -10,8 +10,11 @@ from typing import Final, Literal
 from sandbox.chaos.faults import Faults
 from sandbox.chaos.interruptions import Interruption
 from sandbox.chaos.promises import PERSONS, breaches, shortfalls
-from sandbox.chaos.world import Login, World, Zombie
+from sandbox.chaos.world import ACCOUNTS, ANN, GRACE, LEAVER, STRANGER, Login, World, Zombie
 from worker.db.pool import Pool
+from worker.http_once import Unknown
+from worker.jira.answers import CallFailed
+from worker.jira.decide import REPORTER_REFUSED
 
 SETTLE_SECONDS: Final = 600
 LONGEST_LAG: Final = 120
@@ -37,6 +40,7 @@ _EVENTS: Final = {
     "token": 0.3,
     "scope": 0.3,
     "gateway only": 0.3,
+    "reporter refused": 0.6,
     "access tokens end": 0.4,
     "down": 0.3,
     "slack down": 0.3,
@@ -46,6 +50,7 @@ _EVENTS: Final = {
 """Weights of the events of a storm."""
 
 _LOGINS: Final[tuple[Login, ...]] = ("classic", "scoped", "oauth")
+_PEOPLE: Final = (ANN, ANN, GRACE, LEAVER, STRANGER, None)
 
 
 class Broken(AssertionError):
@@ -95,12 +100,16 @@ class _Run:
         self._drafts = 0
         self._token = world.site.token
         self._include = draw.choice(("link", "text", "files", "files"))
+        self._names_requester = draw.random() < 0.5
+        self._number_of_others = 0
 
     def go(self) -> Tally:
         world, draw, faults = self._world, self._draw, Faults(self._draw)
         world.site.skip_keys(draw.choice((0, 0, 7, 60)))
         world.site.logins.token_seconds = draw.choice((30, 300, 3600))
         world.change_login(draw.choice(_LOGINS))
+        if self._names_requester:
+            world.name_requesters(self._account_of)
         world.include(self._include)
         world.write_thread(messages=draw.choice((1, 5, 40)), letters=draw.choice((20, 1_500)), files=2)
         self._ask()
@@ -163,7 +172,7 @@ class _Run:
                     world.link(key)
 
     def _change_logins(self, what: str) -> None:
-        """Change who may log in to Jira, and whether Jira and Slack are there."""
+        """Change who may log in to Jira and do what, and whether Jira and Slack are there."""
         draw, site = self._draw, self._world.site
         match what:
             case "log in":
@@ -174,6 +183,8 @@ class _Run:
                 site.logins.denied = set() if site.logins.denied else {draw.choice(("create", "comment.add"))}
             case "gateway only":
                 site.logins.scoped_only = not site.logins.scoped_only
+            case "reporter refused":
+                site.configure("PROJ", reporter_settable=not site.project("PROJ").reporter_settable)
             case "access tokens end":
                 site.logins.revoke_access_tokens()
             case "down":
@@ -186,6 +197,7 @@ class _Run:
         world.site.plan = world.slack.plan = None
         world.site.token, world.site.is_down = self._token, False
         world.site.logins.denied, world.site.logins.scoped_only = set(), False
+        world.site.configure("PROJ", reporter_settable=True)
         world.slack.is_down = False
         world.change_login(self._draw.choice(_LOGINS))
 
@@ -216,6 +228,7 @@ class _Run:
             if state.reason == "cannot_see":
                 # What one account does not see another one may: a person tries the logins that there were.
                 world.change_login(self._draw.choice(_LOGINS))
+                self._make_another()
             world.probe()
             world.work()
             world.follow()
@@ -226,6 +239,10 @@ class _Run:
             world.clock.advance(self._draw.uniform(1, 30))
         for shortfall in shortfalls(world, self._include):
             raise self._broken(shortfall)
+        refused = [attempt for attempt in world.detail().attempts if attempt.reason == REPORTER_REFUSED]
+        self._tally.events["create without the refused reporter"] += len(refused)
+        named = [issue for issue in world.site.issues if issue.reporter in ACCOUNTS.values()]
+        self._tally.events["ticket with its requester as the reporter"] += len(named)
         state = world.state()
         self._tally.attempts[state.attempts] += 1
         self._tally.events[f"ticket {state.origin}"] += 1
@@ -244,7 +261,19 @@ class _Run:
         self._drafts += 1
         # Drafts may come late and out of order.
         drafted_at = self._world.clock() - self._draw.choice((0, 0, self._draw.uniform(0, 60)))
-        self._world.ask(f"Draft {self._drafts}", f"{drafted_at:.6f}")
+        self._world.ask(f"Draft {self._drafts}", f"{drafted_at:.6f}", self._draw.choice(_PEOPLE))
+
+    def _account_of(self, user_id: str) -> str | None:
+        if self._draw.random() < 0.1:
+            raise CallFailed(Unknown("no answer"), "user")
+        return ACCOUNTS.get(user_id)
+
+    def _make_another(self) -> None:
+        """Let another ticket name a reporter: an account that reads it would see ours, too."""
+        if self._names_requester:
+            self._number_of_others += 1
+            fraction = f"{self._number_of_others:06}"
+            self._world.make_another(f"{self._world.thread[1].partition('.')[0]}.{fraction}")
 
     def _freeze(self, interruption: Interruption, *, follows: bool = False) -> None:
         zombie = self._world.freeze(interruption, follows=follows)

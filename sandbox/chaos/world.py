@@ -27,7 +27,7 @@ from worker.db.syncs.store import SyncStore
 from worker.jira.answers import JiraAccount, OAuthClient
 from worker.jira.breaker import Breaker
 from worker.jira.client import JiraClient
-from worker.jira.setup import Setup, Target
+from worker.jira.setup import Setup, Target, of_nobody
 from worker.jira.sync import run_sync
 from worker.jira.unlink import UnlinkStep
 from worker.jira.unlink import lease_of as lease_of_unlinking
@@ -42,8 +42,19 @@ SLACK_URL: Final = "https://slack.com"
 SLACK_TOKEN: Final = "xoxb-chaos"  # noqa: S105 - nobody's
 CHANNEL: Final = "C0CHAOS"
 ANN: Final = SlackActor(user_id="U0CHAOS", team_id="T0SANDBOX")
+GRACE: Final = SlackActor(user_id="U0GRACE", team_id="T0SANDBOX")
+LEAVER: Final = SlackActor(user_id="U0LEAVER", team_id="T0SANDBOX")
+STRANGER: Final = SlackActor(user_id="U0STRANGER", team_id="T0SANDBOX")
+ACCOUNTS: Final = {
+    ANN.user_id: "712020:sandbox-ada",
+    GRACE.user_id: "712020:sandbox-grace",
+    LEAVER.user_id: "712020:sandbox-leaver",
+}
+"""Accounts in Jira of people in Slack, of whom a stranger has none, and Jira does not know the leaver's."""
 
 Login = Literal["classic", "scoped", "oauth"]
+
+_MOST_TRIES: Final = 20
 
 
 class WorldClock:
@@ -78,11 +89,17 @@ class Zombie:
 class World:
     """One session and its ticket. Nothing in it waits in real time.
 
+    Keys of other threads' tickets are in ``others``. ``account_of`` and ``name_of`` tell who people are, as
+    those of ``Setup``.
+
     Args:
         search_lag: seconds until Jira's search sees a ticket.
         settle: the settle window, in seconds.
         site_name: a Jira site to share with other worlds; by default a site of its own.
     """
+
+    account_of: Callable[[str], str | None] = staticmethod(of_nobody)
+    name_of: Callable[[str], str | None] = staticmethod(of_nobody)
 
     def __init__(
         self,
@@ -102,6 +119,7 @@ class World:
         self.slack = SlackTransport(self.workspace, SLACK_TOKEN, on_wait=self.clock.advance)
         self.names = Names(self.time.monotonic)
         self.files: tuple[str, ...] = ()
+        self.others: set[str] = set()
         self.thread = (CHANNEL, thread_ts)
         self.draw = random.Random(seed)  # noqa: S311 - no secret
         self._pool = pool
@@ -144,10 +162,34 @@ class World:
                 channel, "U0CHAOS", text, ts=ts, thread_ts=root, files=() if number else uploads
             )
 
-    def ask(self, summary: str, drafted_at: str) -> str:
+    def ask(self, summary: str, drafted_at: str, actor: SlackActor | None = None) -> str:
         """Request the ticket, and return the command's outcome."""
         draft = Draft(summary=summary, description="as *told*")
-        return self.sessions.request_sync(*self.thread, draft, drafted_at).outcome
+        return self.sessions.request_sync(*self.thread, draft, drafted_at, actor).outcome
+
+    def make_another(self, thread_ts: str) -> None:
+        """Let another thread have its ticket, with a reporter; Jira must be well. ``others`` has its key."""
+        session = self.sessions.get_or_create_session(CHANNEL, thread_ts, ANN.user_id)
+        draft = Draft(summary="Another one", description="")
+        self.sessions.request_sync(CHANNEL, thread_ts, draft, f"{self.clock():.6f}", ANN)
+        for _ in range(_MOST_TRIES):
+            state = run_sync(self._setup(Steps(), self._jira), session.id).state
+            self.others |= {state.jira_key} if state.jira_key else set()
+            if state.state == "done":
+                break
+            self.clock.advance(60)
+            self.probe()
+        with self._pool.connection() as connection:
+            # What follows that ticket would be due in the worlds that come after this one.
+            connection.execute(
+                "UPDATE ticket_steps SET next_attempt_at = NULL, given_up = 'unlinked' WHERE session_id = %s",
+                (session.id,),
+            )
+
+    def name_requesters(self, account_of: Callable[[str], str | None]) -> None:
+        """Restart the workers with JIRA_REPORTER=requester; they find people by ``account_of``."""
+        self.target = replace(self.target, names_requester=True)
+        self.account_of = account_of
 
     def change_login(self, login: Login) -> None:
         """Restart the workers with another login to Jira; a frozen one keeps its own."""
@@ -284,4 +326,12 @@ class World:
     def _setup(self, steps: Steps, jira: JiraClient) -> Setup:
         store: Any = Interruptible(self.store, steps)
         client: Any = Interruptible(jira, steps)
-        return Setup(store, client, self.target, jitter=self.draw.random, clock=self.time)
+        return Setup(
+            store,
+            client,
+            self.target,
+            jitter=self.draw.random,
+            clock=self.time,
+            account_of=self.account_of,
+            name_of=self.name_of,
+        )

@@ -61,10 +61,10 @@ def test_a_mention_goes_the_whole_way(playing: Up) -> None:
 
 
 def test_only_this_machine_reaches_it(playing: Up) -> None:
-    """The page, the Slack and the Jira listen on loopback alone."""
+    """The page, the Slack, the Jira and its gateway listen on loopback alone."""
     (process,) = [item for item in playing.processes() if "sandbox.playground" in item.cmdline()]
     listening = [item.laddr for item in process.net_connections() if item.status == psutil.CONN_LISTEN]
-    assert len(listening) == 3
+    assert len(listening) == 4
     assert {address.ip for address in listening} == {"127.0.0.1"}
 
 

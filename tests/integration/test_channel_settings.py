@@ -11,6 +11,7 @@ from uuid import uuid4
 import pytest
 
 from sandbox.chaos.world import World
+from sandbox.jira.accounts import BOT_ID
 from sandbox.jira.faults import CommitThenDrop, DropBeforeCommit
 from sandbox.jira.site import ScreenField
 from threadsync.actors import NamedActor, SlackActor
@@ -39,8 +40,7 @@ def settings_store(pool: Pool) -> ChannelSettingsStore:
 def world(pool: Pool) -> Iterator[World]:
     with closing(World(pool, "1700000000.000100", search_lag=0, settle=600, seed=1)) as world:
         world.site.projects |= {"OPS": "20001", "DEV": "20002"}
-        names = ("priority", "assignee", "customfield_1")
-        world.site.screen |= {name: ScreenField(name) for name in names}
+        world.site.screen |= {"customfield_1": ScreenField("customfield_1")}
         yield world
 
 
@@ -94,14 +94,14 @@ def test_a_draft_comes_first(world: World, settings_store: ChannelSettingsStore)
         project_key="PROJ",
         issue_type="Task",
         priority="2",
-        assignee="5b10a",
-        fields={"customfield_1": {"value": "x"}},
+        assignee=BOT_ID,
+        fields={"customfield_1": "x"},
     )
     world.work()
     assert [issue.key for issue in world.site.issues] == ["PROJ-1"]
     (fields,) = sent
     assert (fields["issuetype"], fields["priority"]) == ({"name": "Task"}, {"id": "2"})
-    assert (fields["assignee"], fields["customfield_1"]) == ({"accountId": "5b10a"}, {"value": "x"})
+    assert (fields["assignee"], fields["customfield_1"]) == ({"accountId": BOT_ID}, "x")
     assert world.state().made_with == MadeWith(
         project_key="PROJ", project_from="draft", issue_type_from="draft"
     )

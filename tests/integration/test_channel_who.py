@@ -121,7 +121,8 @@ async def test_who_may(any_way: AsyncSessionStore, who: Any, may: set[str]) -> N
 JUNK: Final = st.one_of(
     st.none(),
     st.integers(),
-    st.text(max_size=5),
+    # Postgres keeps no NUL, and `channels.merge_context` refuses it.
+    st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=5),
     st.lists(
         st.sampled_from(["U1", "U2", "S1", "", "U 1", "x" * 64, "x" * 65, "ü"]) | st.integers(), max_size=4
     ),

@@ -213,7 +213,7 @@ async def test_a_ticket_is_asked_for_in_a_form_and_shown_in_the_thread(
     with JiraSandbox() as jira, installation.worker(**slack_env(slack), **jira_env(jira)):
         async with app_with_form(installation, slack) as app:
             await ask_for_a_ticket(app, slack, channel, thread)
-            made = "Made with project PROJ and type Task from the settings of the installation."
+            made = "Made with project PROJ and type from the draft."
             created = f"*Created* <{jira.url}/browse/PROJ-1|PROJ-1>. {made}"
             await eventually(lambda: slack.messages[-1].text == created, "the thread has the ticket", 30)
         (issue,) = jira.site.issues

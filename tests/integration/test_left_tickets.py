@@ -23,6 +23,7 @@ from sandbox.jira.faults import (
     Throttle,
     Truncated,
 )
+from sandbox.jira.issues import Draft
 from threadsync.actors import SlackActor
 from threadsync.syncs import UnlinkedTicket
 from worker.db.pool import Pool
@@ -297,3 +298,23 @@ def test_the_sweep_knows_what_is_due(world: Unlinking) -> None:
     assert world.store.unlinked.take_due(most=10, for_seconds=30) == []
     world.clock.advance(31)
     assert world.store.unlinked.take_due(most=10, for_seconds=30) == due
+
+
+def test_a_token_that_ends_between_the_calls(world: Unlinking) -> None:
+    """A question that meets an ended access token is asked once more with another one, in the same step."""
+    key = world.site.commit(Draft("PROJ", "Task", "Of a person")).key
+    world.change_login("oauth")
+    assert world.link_key(key) == "applied"
+    assert world.unlink(key) == "applied"
+
+    ends_at = {"get", "comment"}
+
+    def revoke(endpoint: str, body: object) -> None:
+        if endpoint in ends_at:
+            ends_at.remove(endpoint)
+            world.site.logins.revoke_access_tokens()
+
+    world.site.plan = revoke
+    world.leave(key)
+    assert (len(world.told(key)), ends_at) == (1, set())
+    assert [call.endpoint for call in world.site.calls].count("token") == 3

@@ -12,8 +12,7 @@ from typing import Any, Final
 
 import httpx
 
-from sandbox.chaos.interruptions import Steps
-from sandbox.chaos.world import URL, World
+from sandbox.chaos.world import URL, Login, World
 from sandbox.jira.site import JiraSite
 from sandbox.jira.transport import SandboxTransport
 from sandbox.virtual_clock import VirtualClock
@@ -21,7 +20,6 @@ from tests.support.jira_requests import basic
 from worker.jira.answers import JiraAccount, OAuthClient
 from worker.jira.client import JiraClient
 from worker.jira.paths import endpoint_of
-from worker.jira.setup import Setup, of_nobody
 
 CLOUD_ID: Final = "11223344-a1b2-4b33-c444-def123456789"
 GATEWAY: Final = "https://gateway.example"
@@ -209,16 +207,11 @@ class LoginWorld(World):
     """A world whose worker may be restarted with another login, and that has more than one session."""
 
     front: Front
-    account_of: Callable[[str], str | None] = staticmethod(of_nobody)
 
-    def name_requesters(self, account_of: Callable[[str], str | None]) -> None:
-        """Restart the worker with JIRA_REPORTER=requester."""
-        self.target = replace(self.target, names_requester=True)
-        self.account_of = account_of
-
-    def log_in(self, account: JiraAccount) -> None:
+    def log_in(self, login: JiraAccount | Login) -> None:
         """Restart the worker with this login."""
         self._jira.close()
+        account = login if isinstance(login, JiraAccount) else self._account(login)
         self.target = replace(self.target, account=account)
         self._jira = self._connect()
 
@@ -239,9 +232,6 @@ class LoginWorld(World):
     def stands(self) -> tuple[str, str | None]:
         """Return state and reason."""
         return self.state().state, self.state().reason
-
-    def _setup(self, steps: Steps, jira: JiraClient) -> Setup:
-        return replace(super()._setup(steps, jira), account_of=self.account_of)
 
     def _connect(self) -> JiraClient:
         if not hasattr(self, "front"):

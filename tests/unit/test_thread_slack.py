@@ -13,7 +13,8 @@ from tests.support.thread_servers import API_URL, FILES_URL, SIGN_IN, TOKEN, Thr
 from worker.status_message.web_api import WebApi
 from worker.thread.files import SlackFile, read_file
 from worker.thread.hosts import is_permalink, may_have_token, origin_of
-from worker.thread.lookup import KEPT_SECONDS, Names
+from worker.thread.kept import KEPT_SECONDS
+from worker.thread.lookup import Names
 from worker.thread.slack import READ_SECONDS, Access, SlackReader, SlackRefuses, SlackWaits
 
 SLACK = "https://slack.com/api/"

@@ -9,10 +9,10 @@ from worker.doctor.finding import Finding, ok, skipped, warning
 
 OPTIONAL_SCOPES: Final[Mapping[str, str]] = {
     "files:read": "no file is copied to a ticket",
-    "users:read.email": "nobody can be chosen as an assignee in the form, or named as reporter",
+    "users:read.email": "no assignee can be set in the form, and no reporter is named",
     "users:read": "people in a ticket's text are shown by their IDs",
-    "usergroups:read": "user groups in a ticket's text are shown by their IDs, and nobody is in a group of a "
-    "channel's `who`",
+    "usergroups:read": "user groups in a ticket's text are shown by their IDs, and a channel's `who` lets no "
+    "group act",
     "channels:read": "channels in a ticket's text are shown by their IDs",
 }
 """Scopes that forms and what of a thread goes to its ticket need, and what is missing without them."""

@@ -66,7 +66,9 @@ class JiraClient:
         self.sender = sender_of(account)
         """Name of the account, for the attempts that it sends."""
 
-    def create(self, fields: Mapping[str, Any], marker: str, attempt: int) -> CreateAnswer:
+    def create(
+        self, fields: Mapping[str, Any], marker: str, attempt: int, requester: str | None = None
+    ) -> CreateAnswer:
         """Create a ticket. No ``Exception`` is raised: a failure is in the return value.
 
         Nothing else is sent, so no token is renewed: one that has ended meanwhile is ``NotSent``.
@@ -74,11 +76,14 @@ class JiraClient:
         Args:
             fields: as `worker.jira.ticket` makes them.
             marker: goes into the entity property, with the number of the attempt.
+            requester: goes there, too: the Slack id of the person who asked.
         """
         access = self._connection.access(is_committed=True)
         if access is None:
             return NO_LOGIN
-        value = {"marker": marker, "attempt": attempt}
+        value: dict[str, Any] = {"marker": marker, "attempt": attempt}
+        if requester:
+            value["requester"] = requester
         body = {"fields": fields, "properties": [{"key": parsing.PROPERTY, "value": value}]}
         began = perf_counter()
         answer = self._connection.send(access, "POST", "/issue", body, fresh=True)

@@ -6,7 +6,8 @@
 | issue types, fields | `GET /issue/createmeta/…`, in pages | the same, its pages named otherwise |
 | account of an address | `GET /user/search?query=` | `GET /user/search?username=` |
 
-Each call is sent once. An address is in no log and no trace: both leave out what follows a path.
+Each call is sent once, and once more if Jira refused a token that has ended. An address is in no log and no
+trace: both leave out what follows a path.
 """
 
 from __future__ import annotations
@@ -16,10 +17,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from threadsync.forms import Choice, FormField
-from worker.http_once import Unknown
+from worker.http_once import HttpResponse, Unknown
 from worker.jira import createmeta, parsing
 from worker.jira.answers import CallFailed, Deployment
 from worker.jira.client import JiraClient
+from worker.jira.login.renewal import renewed_once
 from worker.jira.paths import endpoint_of, issue_types_path, segment
 from worker.jira.responses import content_of, failure_of, read
 
@@ -89,7 +91,7 @@ class JiraForms:
         count = 0
         for _ in range(_MOST_PAGES):
             asked = {**params, "startAt": str(count), "maxResults": str(size)}
-            content = content_of(self._client.ask(path, asked), endpoint_of(path))
+            content = content_of(self._ask(path, asked), endpoint_of(path))
             page = read(lambda content: parsing.page(content, *names), content)
             yield from page
             count += len(page)
@@ -102,7 +104,7 @@ class JiraForms:
 
     def _array(self, path: str, params: Mapping[str, str]) -> list[Mapping[str, Any]]:
         """Return the objects of a response that is an array."""
-        answer = self._client.ask(path, params)
+        answer = self._ask(path, params)
         if failed := failure_of(answer):
             raise CallFailed(failed, endpoint_of(path))
         try:
@@ -112,6 +114,9 @@ class JiraForms:
         if not isinstance(content, list):
             raise CallFailed(Unknown("Jira's answer is not as documented: no list"), endpoint_of(path))
         return [item for item in content if isinstance(item, dict)]
+
+    def _ask(self, path: str, params: Mapping[str, str]) -> HttpResponse:
+        return renewed_once(lambda: self._client.ask(path, params))
 
 
 def _is_person(person: Mapping[str, Any]) -> bool:

@@ -7,13 +7,16 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Protocol
+from typing import Final, Protocol
 
 from threadsync.config import Settings, get_settings
 from threadsync.marker import site_of
 from worker.db.syncs.store import SyncStore
 from worker.jira.answers import JiraAccount, OAuthClient
 from worker.jira.client import JiraClient
+
+LOOKUP_SECONDS: Final = 2.5
+"""Longest time for which a step waits for Slack to tell who a person is."""
 
 
 class Clock(Protocol):
@@ -44,7 +47,7 @@ class Target:
 
 
 def of_nobody(user_id: str) -> str | None:
-    """Know no account of a Slack user, as a worker that cannot look people up."""
+    """Know nothing of a Slack user, as a worker that cannot look people up."""
     return None
 
 
@@ -56,6 +59,7 @@ class Setup:
         jitter: returns 0 to 1, another number each time.
         account_of: returns the one Jira account of a Slack user: its id, or its name on Data Center; None
             where there is none or it cannot be found out now. May raise ``CallFailed``.
+        name_of: returns the name of a Slack user; None where Slack tells none, or none now.
     """
 
     store: SyncStore
@@ -64,6 +68,7 @@ class Setup:
     jitter: Callable[[], float] = random.random
     clock: Clock = time
     account_of: Callable[[str], str | None] = of_nobody
+    name_of: Callable[[str], str | None] = of_nobody
 
 
 @lru_cache(maxsize=1)

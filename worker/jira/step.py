@@ -20,6 +20,7 @@ from worker.jira.follow_up import endpoints_of, follow_up, hold, leave_alone
 from worker.jira.login.choice import questions_of
 from worker.jira.record import detail_of, end_of_doubt, name_of, ticket_of
 from worker.jira.reporter import Reporter, note_reporter, reporter_of, with_reporter
+from worker.jira.requester import ending_of, name_of_requester, requester_of
 from worker.jira.search import look, search_label
 from worker.jira.setup import Setup
 from worker.jira.sight import can_see
@@ -58,6 +59,7 @@ class SyncStep:
         target = setup.target
         self._defaults = defaults_of(claim.channel_settings, target.project_key, target.issue_type)
         self._reporter: Reporter | None = None
+        self._requester_name: str | None = None
 
     def run(self) -> SyncState | None:
         """Do the step that the sync's state asks for.
@@ -127,6 +129,7 @@ class SyncStep:
         if not isinstance(seen, Absent):
             return self._end("search", seen, started)
         self._reporter = reporter_of(self._setup, claim, project)
+        self._requester_name = name_of_requester(self._setup, claim)
         begun = self._begin(project, baseline)
         if not isinstance(begun, Begun):
             return begun
@@ -187,6 +190,7 @@ class SyncStep:
             priority=made.priority.value if made.priority else None,
             assignee=draft.assignee,
             others=draft.fields or {},
+            ending=ending_of(begun, self._claim, self._requester_name),
             deployment=self._setup.target.account.deployment,
         )
         if self._setup.clock.monotonic() > self._sendable_until:
@@ -194,7 +198,8 @@ class SyncStep:
         # A draft that came in the last moment may be another person's.
         reporter = self._reporter if begun.drafted_by == self._claim.drafted_by else None
         fields = with_reporter(fields, reporter, self._setup.target.account.deployment)
-        return self._setup.jira.create(fields, self._claim.marker, begun.number)
+        requester = requester_of(begun.drafted_by)
+        return self._setup.jira.create(fields, self._claim.marker, begun.number, requester)
 
     def _look(self) -> SyncState | None:
         claim = self._claim

@@ -3,7 +3,7 @@
 | field | limit | what is done |
 |---|---|---|
 | summary | one line, under 255 characters | cut; then the description begins with the whole of it |
-| description | 32,767 characters as it is stored | cut at 30,000; then it ends with how much is missing |
+| description | 32,767 characters as it is stored | cut at 30,000; then it says how much is missing |
 | labels | no spaces, 255 characters each | underscores, cut; the marker is always among them |
 
 Jira's characters are those of Java: one beyond the Basic Multilingual Plane counts as two.
@@ -46,6 +46,7 @@ def fields_of(
     priority: str | None = None,
     assignee: str | None = None,
     others: Mapping[str, Any] | None = None,
+    ending: str = "",
 ) -> dict[str, Any]:
     """Return the ``fields``: the same for the same arguments, without a description if none was drafted.
 
@@ -54,10 +55,12 @@ def fields_of(
         issue_type, priority: names, or ids, which are digits alone.
         assignee: an account id, or the user's name on Data Center.
         others: values by the id of their field, sent as they are. None of the fields here can be among them.
+        ending: the last paragraph of a description that was drafted, as it is; it is not cut away.
     """
     whole = one_line(summary) or _NO_SUMMARY
     short = _shortened(whole, LONGEST_SUMMARY)
     blocks = parse(description)
+    last = (_paragraph(ending),) if blocks and ending else ()
     if short != whole:
         blocks = (_paragraph("The summary was too long for Jira. All of it:"), _paragraph(whole), *blocks)
     fields: dict[str, Any] = {
@@ -68,7 +71,7 @@ def fields_of(
         "labels": _labels(labels, marker),
     }
     if blocks:
-        fields["description"] = _adf(blocks) if deployment == "cloud" else _wiki(blocks)
+        fields["description"] = _adf(blocks, last) if deployment == "cloud" else _wiki(blocks, last)
     if priority:
         fields["priority"] = _named(priority)
     if assignee:
@@ -85,12 +88,13 @@ def is_id(thing: str) -> bool:
     return thing.isascii() and thing.isdigit()
 
 
-def _adf(blocks: Sequence[Block]) -> dict[str, Any]:
-    return document(_fitting(blocks, lambda part: json.dumps(document(part), ensure_ascii=False)))
+def _adf(blocks: Sequence[Block], last: Sequence[Block]) -> dict[str, Any]:
+    fitting = _fitting(blocks, lambda part: json.dumps(document(part), ensure_ascii=False))
+    return document((*fitting, *last))
 
 
-def _wiki(blocks: Sequence[Block]) -> str:
-    return wiki(_fitting(blocks, wiki))
+def _wiki(blocks: Sequence[Block], last: Sequence[Block]) -> str:
+    return wiki((*_fitting(blocks, wiki), *last))
 
 
 class _Written(Protocol):

@@ -1,7 +1,8 @@
 """Calls of Jira for what follows a ticket: its remote link, comments and attachments.
 
-Each is one request, and no failure says more than the status and the names of fields: what is sent are other
-people's words, and Jira's refusals may quote them.
+Each is one request; a question is asked once more if Jira refused a token that has ended. No failure says
+more than the status and the names of fields: what is sent are other people's words, and Jira's refusals may
+quote them.
 
 | | Cloud | Data Center |
 |---|---|---|
@@ -23,6 +24,7 @@ from worker.jira import parsing
 from worker.jira.answers import AuthProblem, CallFailed, Failure, Rejected
 from worker.jira.classification import json_object, trace_id
 from worker.jira.client import JiraClient
+from worker.jira.login.renewal import renewed_once
 from worker.jira.paths import endpoint_of, issue_path
 from worker.jira.responses import failure_of, is_gone, read
 
@@ -61,7 +63,7 @@ class TicketCalls:
                 "startAt": str(len(found)),
                 "maxResults": str(_PAGE),
             }
-            answer = self._jira.send("GET", path, params=params)
+            answer = self._ask(path, params)
             if _is_gone(answer):
                 return None
             content = _object_of(answer, path)
@@ -86,7 +88,7 @@ class TicketCalls:
     def attachments(self, ticket: str) -> tuple[str, ...] | None:
         """Read the names of the ticket's attachments; None if it has gone."""
         path = issue_path(ticket)
-        answer = self._jira.send("GET", path, params={"fields": "attachment"})
+        answer = self._ask(path, {"fields": "attachment"})
         if _is_gone(answer):
             return None
         return read(_names_of_attachments, _object_of(answer, path))
@@ -114,6 +116,9 @@ class TicketCalls:
         _fail_unless_good(answer, path, is_write=True)
         if not isinstance(_json_of(answer), list):
             raise CallFailed(_unreadable(answer), endpoint_of(path))
+
+    def _ask(self, path: str, params: Mapping[str, str]) -> HttpResponse:
+        return renewed_once(lambda: self._jira.send("GET", path, params=params))
 
 
 def multipart(boundary: str, name: str, content: bytes, mimetype: str) -> bytes:

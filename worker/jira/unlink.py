@@ -14,6 +14,7 @@ from worker.jira.answers import AuthProblem, CallFailed, Rejected, Throttled
 from worker.jira.breaker import PROBE_SECONDS
 from worker.jira.follow_up import FIRST_PAUSE_SECONDS, LATE_SECONDS, pause_for
 from worker.jira.login.choice import questions_of
+from worker.jira.login.renewal import renewed_once
 from worker.jira.setup import Setup
 from worker.observe import metrics
 from worker.text.thread_link import link_to_thread
@@ -66,7 +67,7 @@ class UnlinkStep:
     def _unlink(self) -> None:
         claim, jira = self._claim, self._setup.jira
         if claim.jira_id is None:
-            issue = jira.get(claim.jira_key)
+            issue = renewed_once(lambda: jira.get(claim.jira_key))
             if issue is None:
                 self._end("gone")
                 return
@@ -80,7 +81,7 @@ class UnlinkStep:
             jira.remove_remote_link(self._ticket, f"threadsync={self._marker}")
             if not self._store.note_link_removed(claim):
                 return
-        comments = () if claim.commented_at else jira.comments(self._ticket)
+        comments = () if claim.commented_at else renewed_once(lambda: jira.comments(self._ticket))
         if comments is None:
             self._end("gone")
         elif claim.commented_at or any(_is_ours(comment, claim) for comment in comments):

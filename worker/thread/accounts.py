@@ -11,7 +11,7 @@ from threadsync.forms import JiraPerson
 from worker.jira.answers import CallFailed
 from worker.jira.form_lookups import forms_of
 from worker.jira.setup import Setup
-from worker.status_message.answers import Done, Refused
+from worker.status_message.answers import Answer, Done, Refused
 from worker.thread.slack import Calls
 
 log = structlog.get_logger("threadsync.lookups")
@@ -21,7 +21,11 @@ def find_account(setup: Setup | None, slack: Calls | None, user_id: str) -> Jira
     """Ask Slack for the user's address, and Jira for its account. None: it is not configured here."""
     if setup is None or slack is None:
         return JiraPerson(outcome="not_configured")
-    answer = slack.call("users.info", user=user_id)
+    return account_in(setup, slack.call("users.info", user=user_id))
+
+
+def account_in(setup: Setup, answer: Answer) -> JiraPerson:
+    """Ask Jira for the account of the person whom Slack's answer to ``users.info`` is about."""
     if not isinstance(answer, Done):
         # Without the scope, for instance, Slack refuses; that stays so.
         log.info("person not looked up", reason=getattr(answer, "error", None) or type(answer).__name__)

@@ -7,10 +7,9 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from worker.thread.kept import Kept
 from worker.thread.slack import MISSING_SCOPE, SlackReader, SlackRefuses
 
-KEPT_SECONDS: Final = 600.0
-MOST_NAMES: Final = 5_000
 LONGEST_NAME: Final = 200
 
 _PEOPLE: Final = ("U", "W")
@@ -30,7 +29,10 @@ class Names:
     lacks_users_read: bool = False
     """True if the last question for a person was refused, as the app lacks ``users:read``."""
 
-    _known: dict[str, tuple[float, str | None]] = field(default_factory=dict)
+    _known: Kept[str | None] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._known = Kept(self.monotonic)
 
     def of(self, ids: Iterable[str], slack: SlackReader) -> dict[str, str]:
         """Return the names of ids; ids without one are left out.
@@ -46,20 +48,19 @@ class Names:
 
     def has(self, slack_id: str) -> bool:
         """Return True if nothing is to be asked about the id now."""
-        return self._known.get(slack_id, (0.0, None))[0] > self.monotonic()
+        return self._known.get(slack_id) is not None
 
     def last(self, slack_id: str) -> str | None:
         """Return the name that was found last, however long ago, without asking Slack."""
-        return self._known.get(slack_id, (0.0, None))[1]
+        return self._known.last(slack_id)
 
     def channels_named(self, name: str) -> list[str]:
         """Return the ids of channels that were found to have this name, without asking Slack."""
-        known = list(self._known.items())
-        return sorted(key for key, (_, found) in known if found == name and key.startswith(_CHANNELS))
+        return sorted(key for key in self._known.asked_with(name) if key.startswith(_CHANNELS))
 
     def _name(self, slack_id: str, slack: SlackReader) -> str | None:
-        if self.has(slack_id):
-            return self.last(slack_id)
+        if kept := self._known.get(slack_id):
+            return kept.answer
         name: str | None = None
         if slack_id.startswith(_PEOPLE):
             name = self._person(slack_id, slack)
@@ -67,7 +68,8 @@ class Names:
             name = _asked(slack, "conversations.info", _channel, channel=slack_id)
         elif slack_id.startswith(_GROUPS):
             return self._group(slack_id, slack)
-        self._keep(slack_id, name)
+        name = _cut(name)
+        self._known.put(slack_id, name)
         return name
 
     def _person(self, slack_id: str, slack: SlackReader) -> str | None:
@@ -77,21 +79,19 @@ class Names:
             self.lacks_users_read = exc.error == MISSING_SCOPE
             return None
         self.lacks_users_read = False
-        return _user(body)
+        return name_in(body)
 
     def _group(self, slack_id: str, slack: SlackReader) -> str | None:
         names = _asked(slack, "usergroups.list", _groups) or {}
         for group_id, name in names.items():
-            self._keep(group_id, name)
+            self._known.put(group_id, _cut(name))
         if slack_id not in names:
-            self._keep(slack_id, None)
-        return names.get(slack_id)
+            self._known.put(slack_id, None)
+        return _cut(names.get(slack_id))
 
-    def _keep(self, slack_id: str, name: str | None) -> None:
-        if len(self._known) >= MOST_NAMES:
-            self._known.clear()
-        kept = name[:LONGEST_NAME] if name else None
-        self._known[slack_id] = (self.monotonic() + KEPT_SECONDS, kept)
+
+def _cut(name: str | None) -> str | None:
+    return name[:LONGEST_NAME] if name else None
 
 
 def _asked(
@@ -104,7 +104,8 @@ def _asked(
         return None
 
 
-def _user(body: Mapping[str, Any]) -> str | None:
+def name_in(body: Mapping[str, Any]) -> str | None:
+    """Return the name that Slack's answer to ``users.info`` shows for the person."""
     user = _inner(body, "user")
     profile = _inner(user, "profile")
     found = (

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from typing import Final
 
 from threadsync.config import get_settings
-from worker.jira.setup import Clock, Setup, setup_of_this_process
+from worker.jira.setup import LOOKUP_SECONDS, Clock, Setup, setup_of_this_process
 from worker.status_message.web_api import web_api_of
-from worker.thread.accounts import find_account
 from worker.thread.lookup import Names
+from worker.thread.requesters import Requesters
 from worker.thread.slack import Access, Calls, SlackReader
-
-_LOOKUP_SECONDS: Final = 2.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,13 +37,14 @@ def slack_of_this_process() -> SlackSide:
 @lru_cache(maxsize=1)
 def slack_for_lookups() -> Calls | None:
     """Return a client of Slack for questions that somebody waits for; None without a token."""
-    return web_api_of(get_settings(), _LOOKUP_SECONDS)
+    return web_api_of(get_settings(), LOOKUP_SECONDS)
 
 
 @lru_cache(maxsize=1)
 def syncing_setup_of_this_process() -> Setup | None:
-    """Return the dependencies of syncs, which may name a requester's account; None without a Jira."""
+    """Return the dependencies of syncs, which name the person who asked; None without a Jira."""
     setup = setup_of_this_process()
-    if setup is None or not setup.target.names_requester:
-        return setup
-    return replace(setup, account_of=lambda user: find_account(setup, slack_for_lookups(), user).account)
+    if setup is None:
+        return None
+    people = Requesters(setup, slack_for_lookups())
+    return replace(setup, account_of=people.account_of, name_of=people.name_of)

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Final
 
+from worker.jira.requester import requester_of
 from worker.jira.ticket_calls import UPLOAD_SECONDS
+from worker.text.person_name import person_name
 from worker.text.thread_link import link_to_thread
 from worker.thread.comment import Comment, attachment, comment
 from worker.thread.decide import Impossible, Missing, NotYet, Present, TicketGone, Written
 from worker.thread.files import MOST_BYTES, is_copy_of
-from worker.thread.slack import MISSING_SCOPE, SlackRefuses, SlackWaits
+from worker.thread.slack import MISSING_SCOPE, SlackReader, SlackRefuses, SlackWaits
 from worker.thread.sources import Sources, waits_for
 
 PROPERTY: Final = "threadsync-thread"
@@ -37,19 +40,22 @@ class LinkWork:
     sources: Sources
     waits: NotYet | None = None
     _url: str = ""
+    _title: str = TITLE
 
     def look(self) -> Missing:
         """Return that it is to be written."""
         return Missing()
 
     def prepare(self) -> None:
-        """Ask Slack for the permalink."""
+        """Ask Slack for the permalink, and for the name of who asked for the ticket."""
         claim, slack = self.sources.claim, self.sources.slack
         self._url = link_to_thread(claim.slack_channel, claim.thread_ts)
+        self._title = self._titled(None)
         if slack is None:
             return
         try:
             self._url = slack.permalink(claim.slack_channel, claim.thread_ts)
+            self._title = self._titled(slack)
         except SlackWaits as exc:
             self.waits = NotYet(exc.seconds, is_failure=exc.seconds is None)
         except SlackRefuses as exc:
@@ -63,8 +69,18 @@ class LinkWork:
         """Put the link in place of the one that is there."""
         sources = self.sources
         global_id = f"threadsync={sources.marker}"
-        is_there = sources.calls.put_link(sources.claim.jira_id, global_id, self._url, TITLE)
+        is_there = sources.calls.put_link(sources.claim.jira_id, global_id, self._url, self._title)
         return Written() if is_there else TicketGone()
+
+    def _titled(self, slack: SlackReader | None) -> str:
+        user_id = requester_of(self.sources.claim.requested_by)
+        if user_id is None:
+            return TITLE
+        name = None
+        # The permalink does not wait for a name.
+        with suppress(SlackWaits):
+            name = self.sources.names.of([user_id], slack).get(user_id) if slack else None
+        return f"{TITLE}, requested by {person_name(name, user_id)}"
 
 
 @dataclass(slots=True)

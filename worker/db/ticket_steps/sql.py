@@ -36,6 +36,12 @@ SELECT c.session_id, c.jira_id, c.step, c.file_id, c.jira_key, coalesce(c.site, 
        y.drafted_at::text AS drafted_at, y.origin IS DISTINCT FROM 'named' AND y.state = 'done'
            AND y.linked_back_at IS NULL AS lacks_link_back,
        greatest(c.begun_at, y.linked_back_at) AS links_since, c.done_at,
+       -- Who asked for this very ticket. A draft that came while it was made may be another person's.
+       CASE WHEN y.origin IN ('created', 'found') AND y.jira_id = c.jira_id
+                 AND y.drafted_at = coalesce((SELECT a.drafted_at FROM sync_attempts a
+                                              WHERE a.session_id = y.session_id AND a.step = 'create'
+                                              ORDER BY a.number DESC LIMIT 1), y.drafted_at)
+            THEN y.drafted_by END AS requested_by,
        t.forgotten_at IS NOT NULL AS is_forgotten,
        (SELECT a.newest_id FROM channel_aliases a WHERE a.channel_id = t.channel_id) AS newest_channel_id,
        (SELECT x.context_data FROM channel_context x WHERE x.channel_id = t.channel_id AND c.step = 'plan')

@@ -10,6 +10,7 @@ from uuid import UUID
 import structlog
 from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
+from threadsync.actors import StoredActor
 from threadsync.ticket_steps import TicketStep, TicketStepKind
 from threadsync.types import JiraKey, SlackId, SlackTs, describe
 from worker.db.store import Store
@@ -33,7 +34,8 @@ class StepClaim(BaseModel):
 
     ``write_deadline`` is that of a write of which it is not known whether it was made. ``drafted_at`` is the
     moment of the request. ``links_since`` is when the last other write of the ticket's link was over, and
-    ``done_at`` when a link was put that is to be put once more. ``context`` is the channel's, for a plan.
+    ``done_at`` when a link was put that is to be put once more. ``requested_by`` is who asked for the ticket;
+    None where a person linked it. ``context`` is the channel's, for a plan.
     ``unfinished`` are the files (and the attachment, as an empty text) that a comment waits for; ``files``
     has the state of each file as ``id=copied``, ``id=pending`` or ``id=reason``; ``attachment`` is the state
     of the attachment that has the whole thread.
@@ -61,6 +63,7 @@ class StepClaim(BaseModel):
     lacks_link_back: bool | None
     links_since: AwareDatetime
     done_at: AwareDatetime | None
+    requested_by: StoredActor = None
     is_forgotten: bool
     context: dict[str, Any] | None
     unfinished: tuple[str, ...]
