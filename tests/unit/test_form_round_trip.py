@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -13,6 +14,7 @@ from handlers.form.submission import submission_in
 from handlers.form.view import BARE_FIELDS, Screen, form_view
 from tests.support.block_kit import check_view, submitted
 from tests.support.form_fields import FIELDS, fields_with_values, screens
+from tests.support.scale import bounded
 from threadsync.forms import FormField
 
 ABOUT = About("C0123", "1700000000.000100", "https://hooks.slack.example/1", "PROJ", "10001")
@@ -25,8 +27,9 @@ def sent(view: dict[str, Any], fields: tuple[FormField, ...], changes: Any = Non
     return submission, submission.written(known)
 
 
+@pytest.mark.bounded
 @given(fields_with_values())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=bounded(300, 80), deadline=None)
 def test_every_kind_goes_round(given_: tuple[tuple[FormField, ...], dict[str, Any]]) -> None:
     """A value that a draft holds comes back from the form that shows it, whatever its kind and length."""
     fields, values = given_

@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft4Validator
 
+from tests.support.scale import bounded
 from worker.thread.comment import (
     LONGEST_COMMENT,
     Comment,
@@ -93,8 +94,9 @@ def schema() -> Draft4Validator:
     return Draft4Validator(json.loads(path.read_text(encoding="utf-8")))
 
 
+@pytest.mark.bounded
 @pytest.mark.parametrize("form", ["adf", "wiki"])
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=bounded(60, 15))
 @given(thread=threads())
 def test_a_comment_is_never_too_long_and_holds_whole_messages_from_the_beginning(
     form: Format, thread: Thread
@@ -128,15 +130,17 @@ def size_of(thread: Thread, form: Format) -> int:
     return LONGEST_COMMENT if made.is_cut else length(made)
 
 
+@pytest.mark.bounded
 @pytest.mark.skipif(FOLDER is None, reason="THREADSYNC_TEST_DATA is not set")
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=bounded(60, 15))
 @given(thread=threads())
 def test_a_comment_is_a_document_that_jira_accepts(thread: Thread) -> None:
     """A comment on Cloud is valid by Atlassian's schema of documents."""
     schema().validate(comment(thread, "adf", NAME).body)
 
 
-@settings(deadline=None, max_examples=60)
+@pytest.mark.bounded
+@settings(deadline=None, max_examples=bounded(60, 15))
 @given(thread=threads())
 def test_the_attachment_has_all_messages_in_order(thread: Thread) -> None:
     """The attachment has every message, oldest first, in UTF-8."""
@@ -147,7 +151,8 @@ def test_the_attachment_has_all_messages_in_order(thread: Thread) -> None:
     assert "\x00" not in text
 
 
-@settings(deadline=None, max_examples=200)
+@pytest.mark.bounded
+@settings(deadline=None, max_examples=bounded(200, 60))
 @given(st.lists(st.tuples(st.integers(1, 60), TEXTS), max_size=60), st.integers(1, 70), st.integers(2, 9))
 def test_the_first_and_the_last_messages_are_taken_once_and_in_order(
     given_: list[tuple[int, str]], until: int, most: int
