@@ -60,6 +60,7 @@ def kept(folder: Path, **more: str) -> Iterator[str]:
         for process in psutil.process_iter():
             if _is_ours(process, str(folder)):
                 process.kill()
+        demo.wait()
 
 
 def test_the_demo_leaves_its_playground(tmp_path: Path) -> None:
@@ -70,7 +71,12 @@ def test_the_demo_leaves_its_playground(tmp_path: Path) -> None:
         state = httpx.get(f"{found[1]}state").json()
         assert [item for item in state["tickets"] if item["key"].startswith("DEMO-")]
         assert [item for item in state["messages"] if "bot_id" in item]
-        assert all(item["pid"] for item in state["workers"])
+        # The demo has killed one, which is started again.
+        wait_until(
+            lambda: all(item["pid"] for item in httpx.get(f"{found[1]}state").json()["workers"]),
+            "all workers run",
+            timeout=30,
+        )
 
 
 def test_the_demo_has_no_playground_beside_real_settings(tmp_path: Path) -> None:
