@@ -68,9 +68,11 @@ def attempts(entry: Entry, is_cloud: bool) -> st.SearchStrategy[Attempt]:
     if kind in CHOSEN:
         return _of_choices(entry, is_list=is_list)
     if custom_of(entry) == "textarea" or name in ("description", "environment"):
-        return st.lists(_WORDS, min_size=1, max_size=3).map(
+        areas = st.lists(_WORDS, min_size=1, max_size=3).map(
             lambda lines: _area(name, "\n".join(lines), is_cloud)
         )
+        # Signs of a quotation alone are no text: Jira refuses them where it demands one.
+        return areas.filter(lambda area: bool(str(area.entered).strip("> \n")) or not entry.get("required"))
     match kind:
         case "string" if custom_of(entry) == "url":
             address = "https://jira.example/a?b=c&d=é"
