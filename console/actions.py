@@ -14,9 +14,11 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from console.access import SignIns, actor_of, flash, is_our_form, lacks_https
+from console.channel_pages import ChannelPages, checked_channel
 from console.door import Door
 from console.pages import Pages
 from console.view import View, to_path
+from threadsync.channel_settings.parsing import named, parse_words
 from threadsync.errors import (
     DeadLetterNotFound,
     EnqueueFailed,
@@ -27,9 +29,10 @@ from threadsync.errors import (
 )
 from worker.db.pool import Pool
 from worker.observe.line_limit import LineLimit
-from worker.operate import decisions
+from worker.operate import channel_settings, decisions
 from worker.operate.decisions import LONGEST_ACTOR, Signature, signature
 from worker.operate.forgetting.act import forget_channel, forget_thread, forget_user
+from worker.operate.jira_directory import LookedUp
 
 _LARGEST_FORM: Final = 16_384
 _FORM_SECONDS: Final = 10
@@ -43,7 +46,7 @@ _REFUSED: Final = (
     EnqueueFailed,
 )
 
-_KEPT: Final = ("reason", "key", "user", "names", "channel")
+_KEPT: Final = ("reason", "key", "user", "names", "channel", "name", "value")
 """Fields that keep their values when a refused form is shown again."""
 
 Form = Mapping[str, str]
@@ -60,6 +63,7 @@ class Actions:
         self._door = door
         self._sign_ins = sign_ins
         self._pages = Pages(pool, view)
+        self._channels = ChannelPages(pool, view)
 
     async def sign_in(self, request: Request) -> Response:
         """Check name and password; then go back to the page that was wanted."""
@@ -145,6 +149,24 @@ class Actions:
                     raise HTTPException(HTTPStatus.NOT_FOUND)
 
         return await self._decide(request, decide, f"/dead/{letter_id}", self._pages.letter)
+
+    async def configure(self, request: Request) -> Response:
+        """Set or reset one setting of a channel."""
+        channel_id, action = request.path_params["id"], request.path_params["action"]
+
+        def decide(form: Form, by: Signature) -> str:
+            channel, name = checked_channel(request), named(form.get("name", ""))
+            match action:
+                case "set":
+                    # As on the command line: nothing in a form's field is an escape of Slack's.
+                    wanted = parse_words([f"{name}={form.get('value', '')}"])
+                    return channel_settings.change(self._pool, channel, wanted, by, LookedUp())[1]
+                case "reset":
+                    return channel_settings.reset(self._pool, channel, name, by)[1]
+                case _:
+                    raise HTTPException(HTTPStatus.NOT_FOUND)
+
+        return await self._decide(request, decide, f"/channels/{channel_id}", self._channels.channel)
 
     async def forget(self, request: Request) -> Response:
         """Forget a user or a channel."""

@@ -26,7 +26,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from console.access import SignIns, Visitors
 from console.actions import Actions
+from console.channel_pages import ChannelPages
 from console.door import Door
+from console.names import SlackNames
 from console.pages import Pages
 from console.view import View
 from threadsync.config import Settings
@@ -93,9 +95,10 @@ def create_console(settings: Settings) -> Console:
     refuse_weak_password(settings)
     password = _revealed(settings.threadsync_console_password)
     pool = new_pool(_revealed(settings.database_url), min_size=0, max_size=3, kind=ConsolePool)
-    view = View(settings.jira_url)
+    view = View(settings.jira_url, SlackNames.of_settings(settings))
     sign_ins = SignIns(pool, password)
     pages, actions = Pages(pool, view), Actions(pool, view, Door(password), sign_ins)
+    channels = ChannelPages(pool, view)
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
@@ -121,6 +124,9 @@ def create_console(settings: Settings) -> Console:
             Route("/dead/{id}", pages.letter, name="letter"),
             Route("/dead/{id}/{action}", actions.settle_letter, methods=["POST"], name="settle-letter"),
             Route("/audit", pages.audit, name="audit"),
+            Route("/channels", channels.channels, name="channels"),
+            Route("/channels/{id}", channels.channel, name="channel"),
+            Route("/channels/{id}/{action}", actions.configure, methods=["POST"], name="configure"),
             Route("/forget", pages.forget, name="forget"),
             Route("/forget/{what}", actions.forget, methods=["POST"], name="forget-what"),
             Mount("/static", _Static(directory=Path(__file__).parent / "static"), name="static"),

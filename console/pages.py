@@ -14,6 +14,7 @@ from console.access import actor_of
 from console.chart import SPANS, Chart, Span, chart
 from console.timeline import timeline
 from console.view import View, to_path
+from threadsync.commands import GetContext
 from threadsync.dead_letters import DeadLetterState
 from threadsync.errors import InvalidCommand, SyncNotFound
 from threadsync.queues import QUEUES
@@ -21,8 +22,8 @@ from threadsync.sessions import ThreadSession
 from threadsync.syncs import SyncStatus
 from threadsync.types import Status
 from worker.db.dead_letters.store import DeadLetterStore
+from worker.db.overview.changed import ChangedStore
 from worker.db.overview.store import OverviewStore, Series
-from worker.db.paging import parse_cursor
 from worker.db.pool import Pool
 from worker.db.sessions.store import SessionStore
 from worker.db.syncs.store import SyncStore
@@ -46,7 +47,7 @@ def signed_in(page: Page) -> Page:
     """Show a page only to signed-in visitors; others sign in first, and come back."""
 
     @functools.wraps(page)
-    def guarded(self: Pages, request: Request, *refusal: Any, **form: str) -> Response:
+    def guarded(self: Any, request: Request, *refusal: Any, **form: str) -> Response:
         if actor_of(request) is None and _is_a_refresh(request):
             # A part of a page cannot show the form: the whole page must go there.
             return Response(headers={"HX-Redirect": f"{request.scope.get('root_path', '')}/sign-in"})
@@ -68,16 +69,16 @@ class Pages:
     @signed_in
     def overview(self, request: Request) -> Response:
         """Show counts, what needs attention, and activity over time."""
-        name = _one_of(_given(request, "span"), tuple(SPANS), "span") or "24h"
+        name = _one_of(given(request, "span"), tuple(SPANS), "span") or "24h"
         span = SPANS[name]
-        store = SyncStore(self._pool)
-        attention = [sync for state in NEEDS_ATTENTION for sync in store.list_syncs(state, 10)]
+        changed = ChangedStore(self._pool)
+        attention = [sync for state in NEEDS_ATTENTION for sync in changed.syncs(state, 10).rows]
         return self._view.page(
             request,
             "overview",
             counts=OverviewStore(self._pool).counts(),
             syncs=attention[:10],
-            letters=DeadLetterStore(self._pool).list_by_state("dead", 10),
+            letters=changed.dead_letters("dead", 10).rows,
             # A refresh replaces the counts alone.
             charts=[] if _is_a_refresh(request) else self._charts(span),
             span=span,
@@ -87,8 +88,8 @@ class Pages:
 
     @signed_in
     def sessions(self, request: Request) -> Response:
-        """List sessions, newest first: by status and channel, or by a search."""
-        status, channel, text = (_given(request, name) for name in ("status", "channel", "q"))
+        """List sessions, last changed first: by status and channel, or by a search."""
+        status, channel, text = (given(request, name) for name in ("status", "channel", "q"))
         checked = _one_of(status, get_args(Status), "status")
         found: list[ThreadSession] = []
         error, following = None, None
@@ -96,7 +97,9 @@ class Pages:
             if text:
                 found = OverviewStore(self._pool).find(text)
             else:
-                found, following = self._page_of_sessions(channel, checked, _given(request, "cursor"))
+                wanted = checked_id(self._view.names.channel_of(channel)) if channel else None
+                page = ChangedStore(self._pool).sessions(wanted, checked, PAGE_SIZE, given(request, "cursor"))
+                found, following = page.rows, page.following
         except InvalidCommand as exc:
             error = str(exc)
         return self._view.page(
@@ -134,6 +137,7 @@ class Pages:
             needs_attention=detail is not None and detail.sync.state in NEEDS_ATTENTION,
             can_give_up=detail is not None and detail.sync.state not in ("inflight", "done"),
             unlinked=SyncStore(self._pool).unlinked.of(session.id),
+            steps=SyncStore(self._pool).steps.of(session.id),
             timeline=timeline(
                 session, ready_at, synced_at, detail, decisions, OverviewStore(self._pool).actors(session.id)
             ),
@@ -150,15 +154,16 @@ class Pages:
 
     @signed_in
     def syncs(self, request: Request, error: str | None = None, status: int = 200, **form: str) -> Response:
-        """List syncs, also after a refused decision."""
-        wanted = _one_of(_given(request, "state"), get_args(SyncStatus), "state")
-        cursor = _given(request, "cursor")
-        store = SyncStore(self._pool)
+        """List syncs, last changed first, also after a refused decision."""
+        wanted = _one_of(given(request, "state"), get_args(SyncStatus), "state")
+        cursor = given(request, "cursor")
+        store = ChangedStore(self._pool)
         if wanted:
-            before = parse_cursor(cursor) if cursor else None
-            found = store.list_syncs(wanted, PAGE_SIZE + 1, before)
+            page = store.syncs(wanted, PAGE_SIZE, cursor)
+            found, following = page.rows, page.following
         else:
-            found = [sync for state in WAITING for sync in store.list_syncs(state, PAGE_SIZE)]
+            found = [sync for state in WAITING for sync in store.syncs(state, PAGE_SIZE).rows]
+            following = None
         counts = OverviewStore(self._pool).counts().syncs
         return self._view.page(
             request,
@@ -166,8 +171,8 @@ class Pages:
             status,
             error=error,
             form=form,
-            found=found[:PAGE_SIZE] if wanted else found,
-            following=str(found[PAGE_SIZE - 1].session_id) if wanted and len(found) > PAGE_SIZE else None,
+            found=found,
+            following=following,
             state=wanted,
             states=(*WAITING, "done"),
             counts=counts,
@@ -177,18 +182,16 @@ class Pages:
 
     @signed_in
     def letters(self, request: Request) -> Response:
-        """List dead letters in one state, newest first."""
+        """List dead letters in one state, last changed first."""
         state: DeadLetterState = _one_of(
-            _given(request, "state") or "dead", get_args(DeadLetterState), "state"
+            given(request, "state") or "dead", get_args(DeadLetterState), "state"
         )
-        cursor = _given(request, "cursor")
-        before = parse_cursor(cursor) if cursor else None
-        found = DeadLetterStore(self._pool).list_by_state(state, PAGE_SIZE + 1, before)
+        page = ChangedStore(self._pool).dead_letters(state, PAGE_SIZE, given(request, "cursor"))
         return self._view.page(
             request,
             "letters",
-            found=found[:PAGE_SIZE],
-            following=str(found[PAGE_SIZE - 1].id) if len(found) > PAGE_SIZE else None,
+            found=page.rows,
+            following=page.following,
             state=state,
             states=get_args(DeadLetterState),
         )
@@ -202,9 +205,11 @@ class Pages:
     @signed_in
     def audit(self, request: Request) -> Response:
         """List decisions, newest first."""
-        found = OverviewStore(self._pool).decisions(PAGE_SIZE + 1, _given(request, "cursor"))
+        found = OverviewStore(self._pool).decisions(PAGE_SIZE + 1, given(request, "cursor"))
         following = found[PAGE_SIZE - 1].cursor if len(found) > PAGE_SIZE else None
-        return self._view.page(request, "audit", found=found[:PAGE_SIZE], following=following)
+        of_tickets = [one.session_id for one in found if one.session_id and one.jira_key]
+        sites = SyncStore(self._pool).sites_of(of_tickets)
+        return self._view.page(request, "audit", found=found[:PAGE_SIZE], following=following, sites=sites)
 
     @signed_in
     def forget(self, request: Request, error: str | None = None, status: int = 200, **form: str) -> Response:
@@ -217,16 +222,6 @@ class Pages:
         if session is None:
             raise SyncNotFound(f"no session has the ID {request.path_params['id']}")
         return session
-
-    def _page_of_sessions(
-        self, channel: str | None, status: Any, cursor: str | None
-    ) -> tuple[list[ThreadSession], str | None]:
-        store = SessionStore(self._pool)
-        if channel:
-            page = store.list_sessions_by_channel(channel, status, PAGE_SIZE, cursor)
-        else:
-            page = store.list_sessions(status, PAGE_SIZE, cursor)
-        return list(page.sessions), page.next_cursor
 
     def _charts(self, span: Span) -> list[Chart]:
         store, now = OverviewStore(self._pool), datetime.now(UTC)
@@ -252,7 +247,12 @@ def _is_a_refresh(request: Request) -> bool:
     return request.headers.get("hx-request") == "true"
 
 
-def _given(request: Request, name: str) -> str | None:
+def checked_id(channel_id: str) -> str:
+    """Return what may be the id of a channel. Raises ``InvalidCommand``."""
+    return GetContext(channel_id=channel_id).channel_id
+
+
+def given(request: Request, name: str) -> str | None:
     return request.query_params.get(name, "").strip() or None
 
 

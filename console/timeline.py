@@ -31,7 +31,7 @@ _ACTIONS: Final = {
 
 @dataclass(frozen=True)
 class Event:
-    """One entry. ``detail`` is Jira's own message."""
+    """One entry. ``by`` is its actor, or only a person's Slack id; ``detail`` is Jira's own message."""
 
     at: datetime
     kind: Literal["command", "attempt", "decision"]
@@ -39,6 +39,7 @@ class Event:
     outcome: str = ""
     why: str = ""
     detail: str = ""
+    by: AnyActor | str | None = None
 
 
 def timeline(
@@ -56,15 +57,15 @@ def timeline(
     """
     actors = actors or SessionActors()
     opened_by = actors.opened_by or session.user_id
-    events = [Event(session.created_at, "command", "Session opened", why=f"by {opened_by}")]
+    events = [Event(session.created_at, "command", "Session opened", by=opened_by)]
     if ready_at:
-        events.append(Event(ready_at, "command", "Ready to sync", why=_by(actors.ready_by)))
+        events.append(Event(ready_at, "command", "Ready to sync", by=actors.ready_by))
     if synced_at:
-        why = _by(actors.synced_by)
-        events.append(Event(synced_at, "command", "Synced", outcome=session.jira_key or "", why=why))
+        outcome = session.jira_key or ""
+        events.append(Event(synced_at, "command", "Synced", outcome=outcome, by=actors.synced_by))
     if detail:
-        why = f"latest draft {_by(actors.drafted_by)}" if actors.drafted_by else ""
-        asked = Event(detail.sync.requested_at, "command", "Ticket requested", why=why)
+        why = "latest draft" if actors.drafted_by else ""
+        asked = Event(detail.sync.requested_at, "command", "Ticket requested", why=why, by=actors.drafted_by)
         events += [asked, *_drafted(detail.drafted_at, asked.at)]
         events += map(_tried, detail.attempts)
     events += map(_decided, detail.actions if detail else decisions or ())
@@ -99,8 +100,6 @@ def _tried(attempt: Attempt) -> Event:
 def _decided(action: SyncAction) -> Event:
     known = _ACTIONS.get(action.action, str(action.action))
     what = " ".join(filter(None, (known, action.jira_key)))
-    return Event(action.at, "decision", what, outcome=action.by, why=action.reason)
-
-
-def _by(actor: AnyActor | None) -> str:
-    return f"by {actor}" if actor else ""
+    # Of before 0.2 there is a bare name, which may be a claim and is no Slack id to look up.
+    by = action.acted_by
+    return Event(action.at, "decision", what, outcome="" if by else action.actor, why=action.reason, by=by)

@@ -16,6 +16,8 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from console import words
 from console.access import csrf_token, flashed, visitor_of
+from console.names import SlackNames
+from threadsync.channel_settings.resolution import describe
 from threadsync.marker import url_of
 from threadsync.reasons import explain
 from worker.text.thread_link import link_to_thread
@@ -24,10 +26,11 @@ _TEMPLATES: Final = Path(__file__).parent / "templates"
 
 
 class View:
-    """Renderer of templates. ``jira_url`` turns ticket keys into links."""
+    """Renderer of templates. ``jira_url`` turns ticket keys into links, ``names`` Slack's ids into names."""
 
-    def __init__(self, jira_url: str | None) -> None:
+    def __init__(self, jira_url: str | None, names: SlackNames | None = None) -> None:
         self._jira_url = jira_url
+        self.names = names or SlackNames()
         self._templates = Environment(
             loader=FileSystemLoader(_TEMPLATES),
             autoescape=select_autoescape(default=True, default_for_string=True),
@@ -35,28 +38,52 @@ class View:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        self._templates.globals.update(explain=explain, sentence=words.sentence, thread_link=link_to_thread)
+        self._templates.globals.update(
+            explain=explain,
+            sentence=words.sentence,
+            thread_link=link_to_thread,
+            made_with=describe,
+            of_ts=words.of_ts,
+            readable=words.readable,
+        )
         self._templates.filters.update(took=words.took, svg=Markup)
 
     def page(self, request: Request, template: str, status: int = 200, **values: Any) -> Response:
-        """Render one page, with the sentence of ``flash`` if there is one."""
+        """Render one page, with the sentence of ``flash`` if there is one.
+
+        Names that are not known yet are looked up, and the page is rendered again with those that came.
+        """
         now = datetime.now(UTC)
         session = visitor_of(request).session
-        html = self._templates.get_template(f"{template}.html").render(
-            {
-                "page": template,
-                "root": request.scope.get("root_path", ""),
-                "actor": session.name if session else None,
-                "csrf": csrf_token(request),
-                "flash": flashed(request),
-                "error": None,
-                "ticket_url": self.ticket_url,
-                "ago": lambda moment: words.ago(moment, now),
-                "exact": words.exact,
-                "now": now,
-                **values,
-            }
-        )
+        named: set[str] = set()
+
+        def name(slack_id: object) -> str | None:
+            """Return the name of an id for a signed-in operator; None where the id is to be shown."""
+            if session is None or not isinstance(slack_id, str):
+                return None
+            named.add(slack_id)
+            return self.names.shown(slack_id)
+
+        def render() -> str:
+            return self._templates.get_template(f"{template}.html").render(context)
+
+        context = {
+            "page": template,
+            "root": request.scope.get("root_path", ""),
+            "actor": session.name if session else None,
+            "csrf": csrf_token(request),
+            "flash": flashed(request),
+            "error": None,
+            "ticket_url": self.ticket_url,
+            "name": name,
+            "ago": lambda moment: words.ago(moment, now),
+            "exact": words.exact,
+            "now": now,
+            **values,
+        }
+        html = render()
+        if self.names.look_up(named):
+            html = render()
         return HTMLResponse(html, status_code=status)
 
     def error(self, request: Request, status: int, sentence: str) -> Response:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from typing import Final
+from collections.abc import Iterable
+from typing import Final, Protocol
 
 import structlog
 from slack_bolt.async_app import AsyncApp
@@ -13,7 +14,6 @@ from slack_bolt.response import BoltResponse
 
 from handlers.bot_identity import BotIdentity
 from handlers.gate import Gate
-from handlers.listeners import Listeners
 from handlers.slack_api import SlackApi
 from threadsync.errors import EnqueueFailed, InvalidCommand
 
@@ -27,7 +27,16 @@ _bolt_log: Final = logging.getLogger("slack_bolt.threadsync")
 _bolt_log.setLevel(logging.ERROR)
 
 
-def create_bolt_app(slack: SlackApi, identity: BotIdentity, gate: Gate, listeners: Listeners) -> AsyncApp:
+class Registers(Protocol):
+    """A group of Bolt's listeners."""
+
+    def register(self, app: AsyncApp) -> None:
+        """Attach every listener."""
+
+
+def create_bolt_app(
+    slack: SlackApi, identity: BotIdentity, gate: Gate, listeners: Iterable[Registers]
+) -> AsyncApp:
     """Build Bolt without its verification: ``SlackEndpoint`` verifies the bytes; Socket Mode needs none."""
 
     async def authorize(
@@ -57,7 +66,8 @@ def create_bolt_app(slack: SlackApi, identity: BotIdentity, gate: Gate, listener
     )
     app.error(_status_of)
     app.middleware(gate.admit)
-    listeners.register(app)
+    for group in listeners:
+        group.register(app)
     return app
 
 

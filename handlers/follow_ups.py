@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Final
 from uuid import UUID
 from weakref import WeakValueDictionary
@@ -82,12 +82,12 @@ class FollowUps:
         if not self._background.has_place("events", user):
             raise EnqueueFailed("too many events of one user wait for their replies")
 
-    def of_event(self, handle: Handle, user: str = "") -> None:
-        """Reply in the thread if the event's command created its session."""
+    def of_event(self, handle: Handle, user: str = "", on_refusal: Callable[[], None] = lambda: None) -> None:
+        """Reply in the thread if the event's command created its session; call ``on_refusal`` if refused."""
         what = "follow-up of an event"
-        if not self._background.start(self._follow_event(handle, user), what, "events", user):
+        if not self._background.start(self._follow_event(handle, user, on_refusal), what, "events", user):
             # Other events took the last places meanwhile.
-            self._background.start(self._follow_event(handle, user), what)
+            self._background.start(self._follow_event(handle, user, on_refusal), what)
 
     def of_user(
         self, handle: Handle, url: str, describe: Callable[[SessionResult], str], user: str = ""
@@ -103,9 +103,21 @@ class FollowUps:
         """Tell the user the result of a lookup, and of linking the ticket."""
         self._begin(self._follow_link(asked, url), "follow-up of a user", url, user)
 
-    def open_form(self, trigger_id: str, view: dict[str, Any], url: str, user: str = "") -> None:
-        """Open a form for the user, or say that it could not be opened."""
-        self._begin(self._open_form(trigger_id, view, url), "form", url, user)
+    def of_text(self, later: Awaitable[str], url: str, user: str = "") -> None:
+        """Tell the user sentences once they are there."""
+        self._begin(self._follow_text(later, url), "follow-up of a user", url, user)
+
+    def open_form(self, opening: Callable[[], Awaitable[bool]], url: str, user: str = "") -> None:
+        """Open a form for the user, or say that it could not be opened.
+
+        Args:
+            opening: opens the form; False if Slack does not open it.
+        """
+        self._begin(self._open_form(opening, url), "form", url, user)
+
+    def change_form(self, change: Coroutine[Any, Any, None], user: str = "") -> None:
+        """Make an open form anew; without a place for that it stays as it is."""
+        self._background.start(change, "form", "clicks", user)
 
     def tell(self, url: str, text: str, user: str = "") -> None:
         """Tell the user a sentence that needs no result."""
@@ -139,12 +151,16 @@ class FollowUps:
             limit = self._events_of[user] = asyncio.Semaphore(_EVENTS_AT_ONCE_OF_ONE)
         return limit
 
-    async def _follow_event(self, handle: Handle, user: str) -> None:
+    async def _follow_event(self, handle: Handle, user: str, on_refusal: Callable[[], None]) -> None:
         async with self._limit_of(user), self._events:
             try:
-                await self._reply_if_created(handle, await handle.get(timeout=_EVENT_SECONDS))
+                session = await handle.get(timeout=_EVENT_SECONDS)
             except ThreadsyncError as exc:
                 log.warning("no result", task_id=handle.task_id, error_type=type(exc).__name__)
+                return
+            await self._reply_if_created(handle, session)
+            if session.outcome == "refused":
+                on_refusal()
 
     async def _follow_user(self, handle: Handle, url: str, describe: Callable[[SessionResult], str]) -> None:
         try:
@@ -158,10 +174,16 @@ class FollowUps:
 
     async def _follow_refusal(self, handle: AsyncHandle[Any], url: str) -> None:
         try:
-            await handle.get(timeout=_USER_SECONDS)
+            result = await handle.get(timeout=_USER_SECONDS)
         except ThreadsyncError as exc:
             log.warning("no result", task_id=handle.task_id, error_type=type(exc).__name__)
             await self._respond(url, replies.describe_error(exc))
+        else:
+            if getattr(result, "is_refused", False):
+                await self._respond(url, replies.MAY_NOT_ACT_HERE)
+
+    async def _follow_text(self, later: Awaitable[str], url: str) -> None:
+        await self._respond(url, await later)
 
     async def _follow_link(self, asked: AsyncHandle[LinkAnswer], url: str) -> None:
         try:
@@ -175,8 +197,8 @@ class FollowUps:
         else:
             await self._respond(url, replies.describe_lookup(known))
 
-    async def _open_form(self, trigger_id: str, view: dict[str, Any], url: str) -> None:
-        if not await self._slack.open_view(trigger_id, view):
+    async def _open_form(self, opening: Callable[[], Awaitable[bool]], url: str) -> None:
+        if not await opening():
             await self._respond(url, replies.FORM_NOT_OPENED)
 
     async def _reply_if_created(self, handle: Handle, session: SessionResult) -> None:

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 
 import structlog
 from slack_bolt.async_app import AsyncAck, AsyncApp, AsyncBoltRequest
 
 from handlers import replies
+from handlers.acting import Acting
+from handlers.channel_config import ChannelConfig
 from handlers.event_ids import EventIds
-from handlers.follow_ups import FollowUps
 from handlers.mapping import (
-    CREATE_BUTTON,
     OPEN_SHORTCUT,
     READY_BUTTON,
     by,
@@ -25,23 +24,13 @@ from handlers.mapping import (
     command_for_shortcut,
     is_of_slacks_types,
 )
-from handlers.members import MayNotAct, Members
-from handlers.payload import object_in
+from handlers.members import MayNotAct
+from handlers.requests import response_url_in, retries_of, sent_at, user_of
 from handlers.ticket_command import SLASH_COMMAND
-from handlers.ticket_form import (
-    SUMMARY,
-    TICKET_FORM,
-    command_for_submission,
-    faults_in,
-    response_url_of,
-    ticket_form,
-)
 from handlers.ticket_reply import reply_to_ticket_command
-from threadsync import AsyncSessionClient
-from threadsync.actors import SlackActor
 from threadsync.command import Command
+from threadsync.commands import GetOrCreate
 from threadsync.errors import InvalidCommand, ThreadsyncError
-from threadsync.handles import AsyncHandle
 from threadsync.sessions import SessionResult
 from worker.text.slack_names import RETRY_BUTTON
 
@@ -49,14 +38,6 @@ log = structlog.get_logger(__name__)
 
 Body = dict[str, Any]
 R = TypeVar("R")
-
-_LOGGED: Final = ("channel_id", "new_channel_id", "thread_ts", "user_id", "status", "session_id", "actor")
-"""Arguments without text written by users."""
-
-RECEIVED_AT: Final = "x-threadsync-received-at"
-"""A header of Socket Mode's requests; over HTTP the signed timestamp is used."""
-
-_LONGEST_USER: Final = 64
 
 
 class Listeners:
@@ -67,15 +48,12 @@ class Listeners:
     """
 
     def __init__(
-        self,
-        client: AsyncSessionClient,
-        follow_ups: FollowUps,
-        members: Members,
-        jira_url: str | None = None,
+        self, acting: Acting, jira_url: str | None = None, config: ChannelConfig | None = None
     ) -> None:
-        self._client = client
-        self._follow_ups = follow_ups
-        self._members = members
+        self._config = config
+        self._acting = acting
+        self._follow_ups = acting.follow_ups
+        self._members = acting.members
         self._event_ids = EventIds()
         self._jira_url = jira_url
 
@@ -87,9 +65,7 @@ class Listeners:
         app.command(SLASH_COMMAND)(self.on_slash_command)
         app.shortcut({"type": "message_action", "callback_id": OPEN_SHORTCUT})(self.on_shortcut)
         app.action({"type": "block_actions", "action_id": READY_BUTTON})(self.on_button)
-        app.action({"type": "block_actions", "action_id": CREATE_BUTTON})(self.on_create_button)
         app.action({"type": "block_actions", "action_id": RETRY_BUTTON})(self.on_retry_button)
-        app.view({"type": "view_submission", "callback_id": TICKET_FORM})(self.on_form)
 
     async def on_event(self, body: Body, request: AsyncBoltRequest) -> None:
         """Handle a mention or a message. The event that creates a session causes the thread's one reply."""
@@ -114,8 +90,9 @@ class Listeners:
                 )
             return
         self._follow_ups.expect_event(command.user_id)
-        task_id = self._event_ids.task_id(body.get("event_id"), _retries(request))
-        self._follow_ups.of_event(await self._enqueue(by(actor, command), task_id), command.user_id)
+        task_id = self._event_ids.task_id(body.get("event_id"), retries_of(request))
+        handle = await self._acting.enqueue(by(actor, command), task_id)
+        self._follow_ups.of_event(handle, command.user_id, partial(self._refuse_here, body, command))
 
     async def on_move(self, body: Body, request: AsyncBoltRequest) -> None:
         """Handle a channel's new id. Both ids lead to its sessions afterwards."""
@@ -125,7 +102,9 @@ class Listeners:
             log.warning("event ignored", reason=str(exc))
             return
         if command is not None:
-            await self._enqueue(command, self._event_ids.task_id(body.get("event_id"), _retries(request)))
+            await self._acting.enqueue(
+                command, self._event_ids.task_id(body.get("event_id"), retries_of(request))
+            )
 
     async def on_slash_command(self, ack: AsyncAck, body: Body, request: AsyncBoltRequest) -> None:
         """Handle ``/ticket …``: the response is for the user alone."""
@@ -137,12 +116,16 @@ class Listeners:
             else:
                 await ack()
             return
-        answer = await reply_to_ticket_command(self._client, body, self._jira_url, actor, _sent_at(request))
+        answer = await reply_to_ticket_command(
+            self._acting.client, body, self._jira_url, actor, sent_at(request), self._config
+        )
         if answer.pending and answer.request:
             describe = partial(replies.describe_change, answer.request)
-            self._follow_ups.of_user(answer.pending, _response_url(body), describe, _user_of(body))
+            self._follow_ups.of_user(answer.pending, response_url_in(body), describe, user_of(body))
         if answer.asked:
-            self._follow_ups.of_link(answer.asked, _response_url(body), _user_of(body))
+            self._follow_ups.of_link(answer.asked, response_url_in(body), user_of(body))
+        if answer.later:
+            self._follow_ups.of_text(answer.later, response_url_in(body), user_of(body))
         await ack(text=answer.text, response_type="ephemeral")
 
     async def on_shortcut(self, ack: AsyncAck, body: Body) -> None:
@@ -155,57 +138,19 @@ class Listeners:
         await ack()
         await self._do_for_user(body, command_for_button, replies.describe_ready)
 
-    async def on_create_button(self, ack: AsyncAck, body: Body) -> None:
-        """Handle the button below our reply where tickets are created: open the form."""
-        await ack()
-        url = _response_url(body)
-        if not await self._may_act(body, url):
-            return
-        try:
-            view = ticket_form(body)
-        except ThreadsyncError as exc:
-            self._tell(url, exc, _user_of(body))
-        else:
-            self._follow_ups.open_form(str(body.get("trigger_id") or ""), view, url, _user_of(body))
-
-    async def on_form(self, ack: AsyncAck, body: Body, request: AsyncBoltRequest) -> None:
-        """Handle the submitted form: request the ticket, or keep the form open with its faults."""
-        try:
-            actor = await self._members.actor_of(body)
-            faults = await self._request_ticket(body, actor, _sent_at(request))
-        except MayNotAct:
-            # In the form itself: a form that closes means that the ticket is on its way.
-            faults = {SUMMARY: replies.MAY_NOT_ACT}
-        await (ack(response_action="errors", errors=dict(faults)) if faults else ack())
-
     async def on_retry_button(self, ack: AsyncAck, body: Body) -> None:
         """Handle a status message's retry button. The message shows the result; tell the user a refusal."""
         await ack()
-        url = _response_url(body)
+        url = response_url_in(body)
         try:
             actor = await self._members.actor_of(body)
-            handle = await self._enqueue(by(actor, command_for_retry(body)))
+            handle = await self._acting.enqueue(by(actor, command_for_retry(body)))
         except MayNotAct:
-            self._refuse(body, url)
+            self._acting.refuse(body, url)
         except ThreadsyncError as exc:
-            self._tell(url, exc, _user_of(body))
+            self._acting.tell(url, exc, user_of(body))
         else:
-            self._follow_ups.of_refusal(handle, url, _user_of(body))
-
-    async def _request_ticket(
-        self, body: Body, actor: SlackActor | None, drafted_at: str
-    ) -> Mapping[str, str]:
-        """Request the ticket; return faults as sentences, by input."""
-        if faults := faults_in(body):
-            log.info("form not taken", inputs=sorted(faults))
-            return faults
-        try:
-            handle = await self._enqueue(by(actor, command_for_submission(body, drafted_at)))
-        except ThreadsyncError as exc:
-            log.warning("command not enqueued", error_type=type(exc).__name__)
-            return {SUMMARY: replies.describe_error(exc)}
-        self._follow_ups.of_user(handle, response_url_of(body), replies.describe_request, _user_of(body))
-        return {}
+            self._follow_ups.of_refusal(handle, url, user_of(body))
 
     async def _do_for_user(
         self,
@@ -213,61 +158,20 @@ class Listeners:
         command_for: Callable[[Body], Command[SessionResult]],
         describe: Callable[[SessionResult], str],
     ) -> None:
-        url = _response_url(body)
+        url = response_url_in(body)
         try:
             actor = await self._members.actor_of(body)
-            handle = await self._enqueue(by(actor, command_for(body)))
+            handle = await self._acting.enqueue(by(actor, command_for(body)))
         except MayNotAct:
-            self._refuse(body, url)
+            self._acting.refuse(body, url)
         except ThreadsyncError as exc:
-            self._tell(url, exc, _user_of(body))
+            self._acting.tell(url, exc, user_of(body))
         else:
-            self._follow_ups.of_user(handle, url, describe, _user_of(body))
+            self._follow_ups.of_user(handle, url, describe, user_of(body))
 
-    async def _may_act(self, body: Body, url: str) -> bool:
-        """Return True if the person may act; else tell the person so."""
-        try:
-            await self._members.actor_of(body)
-        except MayNotAct:
-            self._refuse(body, url)
-            return False
-        return True
-
-    def _refuse(self, body: Body, url: str) -> None:
-        if self._members.is_to_be_told(body):
-            self._follow_ups.tell(url, replies.MAY_NOT_ACT, _user_of(body))
-
-    def _tell(self, url: str, error: ThreadsyncError, user: str = "") -> None:
-        log.warning("command not enqueued", error_type=type(error).__name__, reason=str(error))
-        self._follow_ups.tell(url, replies.describe_error(error), user)
-
-    async def _enqueue(self, command: Command[R], task_id: str | None = None) -> AsyncHandle[R]:
-        handle = await self._client.enqueue(command, task_id=task_id)
-        arguments = {name: value for name, value in command.arguments().items() if name in _LOGGED}
-        log.info("command enqueued", command=command.name, task_id=handle.task_id, **arguments)
-        return handle
-
-
-def _retries(request: AsyncBoltRequest) -> str:
-    """Return the number of earlier deliveries of the event; empty for the first."""
-    return next(iter(request.headers.get("x-slack-retry-num", ())), "")
-
-
-def _sent_at(request: AsyncBoltRequest) -> str:
-    """Return the time of a payload: the signed one, or in Socket Mode the time of receipt.
-
-    The same bytes may come again within five minutes, and must not count as newer.
-    """
-    signed = next(iter(request.headers.get("x-slack-request-timestamp", ())), "")
-    if signed.isascii() and signed.isdecimal():
-        return f"{int(signed)}.000000"
-    return next(iter(request.headers.get(RECEIVED_AT, ())), "") or f"{time.time():.6f}"
-
-
-def _user_of(body: Body) -> str:
-    """Return the id of the user; empty if the payload names none."""
-    return str(object_in(body, "user").get("id") or body.get("user_id") or "")[:_LONGEST_USER]
-
-
-def _response_url(body: Body) -> str:
-    return str(body.get("response_url") or "")
+    def _refuse_here(self, body: Body, command: GetOrCreate) -> None:
+        """Tell who mentioned us, and may not act in this channel."""
+        if body["event"].get("type") == "app_mention" and self._members.is_to_be_told(body):
+            self._follow_ups.tell_privately(
+                command.channel_id, command.user_id, command.thread_ts, replies.MAY_NOT_ACT_HERE
+            )

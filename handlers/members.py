@@ -18,6 +18,7 @@ import structlog
 from handlers.bot_identity import USERS_READ, BotIdentity, Identity
 from handlers.origin import Payload, Person, installation_of, person_of
 from handlers.slack_api import TROUBLE, SlackApi, describe_failure
+from handlers.user_groups import UserGroups
 from threadsync.actors import SlackActor, slack_actor
 
 log = structlog.get_logger(__name__)
@@ -44,6 +45,7 @@ class Members:
         self._slack = slack
         self._identity = identity
         self._everyone = who_may_act == "everyone"
+        self._groups = UserGroups(slack)
         self._known: OrderedDict[str, tuple[float, bool]] = OrderedDict()
         self._asked: dict[str, asyncio.Task[bool | None]] = {}
         self._not_before = 0.0
@@ -56,10 +58,16 @@ class Members:
         if person is None:
             log.warning("payload names no person", kind=payload.get("type", "command"))
             raise MayNotAct
-        if not self._everyone and identity.is_told and not await self._is_member(person, identity, payload):
+        # At the same time: Slack waits for three seconds in all.
+        is_stranger, groups = await asyncio.gather(
+            self._is_stranger(person, identity, payload), self._groups.of(person.user_id, identity)
+        )
+        if is_stranger and not self._everyone:
             log.info("person may not act", user_id=person.user_id, team_id=person.team_id)
             raise MayNotAct
-        actor = slack_actor(person.user_id, person.team_id or identity.team_id)
+        # Where all may act, the worker is told: a channel may be for members alone.
+        member = False if is_stranger else None
+        actor = slack_actor(person.user_id, person.team_id or identity.team_id, groups, member=member)
         if actor is None and identity.is_told:
             log.warning("payload names no person", kind=payload.get("type", "command"))
             raise MayNotAct
@@ -75,6 +83,9 @@ class Members:
             return False
         _keep(self._told_at, person.user_id, now)
         return True
+
+    async def _is_stranger(self, person: Person, identity: Identity, payload: Payload) -> bool:
+        return identity.is_told and not await self._is_member(person, identity, payload)
 
     async def _is_member(self, person: Person, identity: Identity, payload: Payload) -> bool:
         told = await self._ask(person.user_id, identity) if USERS_READ in identity.scopes else None

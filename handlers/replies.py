@@ -30,6 +30,7 @@ HELP: Final = f"""\
 • `{SLASH_COMMAND} ready [thread]` marks a thread as ready for a ticket
 • `{SLASH_COMMAND} link PROJ-123 [thread]` links an existing ticket, named by key or URL
 • `{SLASH_COMMAND} unlink [PROJ-123] [thread] reason` unlinks a thread's ticket
+• `{SLASH_COMMAND} config [name=value … | reset [name]]` shows or changes this channel's settings
 • `{SLASH_COMMAND} help`
 Name a thread by the link to a message in it (_Copy link_). Without one I use the only open session."""
 
@@ -45,6 +46,13 @@ NO_ACTOR: Final = "Nothing changed: Slack does not say who you are."
 MAY_NOT_ACT: Final = (
     "I did nothing: I act only for members of my workspace, not for guests or people from elsewhere."
 )
+MAY_NOT_ACT_HERE: Final = (
+    "I did nothing: this channel's settings say who may use me here, and you are not among them."
+)
+ONLY_MEMBERS_SET: Final = (
+    "Nothing changed: only members of my workspace may change a channel's settings, no guests."
+)
+CHECKING: Final = "I am still asking Jira about that. I will tell you the result."
 QUEUED: Final = "Your request is queued. It is taking longer than usual, and I do not know the result yet."
 TOO_MUCH: Final = (
     "You have too many open requests, so I could not follow up on one. "
@@ -53,6 +61,9 @@ TOO_MUCH: Final = (
 NOT_READ: Final = f"I could not read the result. Check `{SLASH_COMMAND} status`, and try again if needed."
 NOTHING_CHANGED_YET: Final = (
     "I could not look up the sessions in time. Nothing was changed; please try again."
+)
+NOT_LOOKED_UP: Final = (
+    "I could not look up this channel's settings in time. Nothing was changed; please try again."
 )
 NO_SESSIONS: Final = "There is no session in this channel yet. Mention me in a thread to open one."
 OPENED: Final = "I am keeping track of this thread. Press the button once it is ready for a Jira ticket."
@@ -89,6 +100,8 @@ def opened_blocks(thread_ts: str, *, makes_tickets: bool = False) -> list[dict[s
 
 def describe_opening(session: SessionResult) -> str:
     """Describe the result of the message shortcut."""
+    if session.outcome == "refused":
+        return MAY_NOT_ACT_HERE
     if session.outcome == "created":
         return "I am keeping track of that thread now."
     return f"I was already keeping track of that thread; it {_state(session)}."
@@ -96,6 +109,8 @@ def describe_opening(session: SessionResult) -> str:
 
 def describe_ready(session: SessionResult) -> str:
     """Describe the result of the button and of ``/ticket ready``."""
+    if session.outcome == "refused":
+        return MAY_NOT_ACT_HERE
     if session.outcome == "applied":
         return "The thread is ready for a ticket."
     if session.outcome == "stale":
@@ -105,6 +120,8 @@ def describe_ready(session: SessionResult) -> str:
 
 def describe_link(session: SessionResult) -> str:
     """Describe the result of ``/ticket link``."""
+    if session.outcome == "refused":
+        return MAY_NOT_ACT_HERE
     if session.outcome == "stale":
         if _is_tombstone(session):
             return _FORGOTTEN
@@ -129,6 +146,8 @@ def describe_lookup(answer: LinkAnswer) -> str:
 
 def describe_unlink(session: SessionResult, jira_key: str | None) -> str:
     """Describe the result of ``/ticket unlink``."""
+    if session.outcome == "refused":
+        return MAY_NOT_ACT_HERE
     if session.outcome != "stale" and session.jira_key is None:
         return "Done: the thread has no ticket now. Another one is created only on request."
     return f"Nothing changed: the thread {_state(session)}{f', not *{jira_key}*' if jira_key else ''}."
@@ -136,6 +155,8 @@ def describe_unlink(session: SessionResult, jira_key: str | None) -> str:
 
 def describe_request(session: SessionResult) -> str:
     """Describe the result of the form that requests a ticket."""
+    if session.outcome == "refused":
+        return MAY_NOT_ACT_HERE
     if session.jira_key:
         return f"Nothing to do: the thread {_state(session)}."
     if session.outcome == "stale" and _is_tombstone(session):

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import re
 from collections.abc import Awaitable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 from urllib.parse import urlsplit
 
@@ -39,9 +40,23 @@ TROUBLE: Final = (SlackClientError, aiohttp.ClientError, OSError, ValueError)
 _VIEW_SECONDS: Final = 2.5
 """A trigger expires after 3 s: https://docs.slack.dev/interactivity/handling-user-interaction."""
 
+_VIEW_GONE: Final = frozenset({"hash_conflict", "not_found", "view_not_found"})
+"""Errors of a view that has been replaced or closed meanwhile."""
+
+_BEGINNING: Final = 3
+"""Messages to read for a thread's first one: before it there may be one of ours."""
+
 # Below WARNING the SDK logs what it sends, message texts included, whatever LOG_LEVEL says.
 _sdk_log = logging.getLogger("slack_sdk.threadsync")
 _sdk_log.setLevel(logging.WARNING)
+
+
+@dataclass(frozen=True)
+class OpenedView:
+    """A modal that is open. ``hash`` is of its present content, and guards a newer one."""
+
+    id: str
+    hash: str = field(default="", compare=False)
 
 
 class SlackApi:
@@ -104,10 +119,26 @@ class SlackApi:
         )
         await _logged(call, "chat.postEphemeral", channel_id=channel_id)
 
-    async def open_view(self, trigger_id: str, view: dict[str, Any]) -> bool:
-        """Open a modal for the user whose click gave the trigger; return True for success."""
+    async def open_view(self, trigger_id: str, view: dict[str, Any]) -> OpenedView | None:
+        """Open a modal for the user whose click gave the trigger; None if Slack does not open it."""
         call = self.web.views_open(trigger_id=trigger_id, view=view)
-        return await _logged(call, "views.open", within=_VIEW_SECONDS)
+        answer = await _answer_of(call, "views.open", within=_VIEW_SECONDS)
+        return _opened(answer) if answer is not None else None
+
+    async def update_view(self, opened: OpenedView, view: dict[str, Any]) -> bool:
+        """Replace a modal, unless another one has replaced it already; True if nothing is to be done.
+
+        That counts as done, too: a newer view is there, or the person has closed it.
+        """
+        call = self.web.views_update(view_id=opened.id, hash=opened.hash or None, view=view)
+        return await _logged(call, "views.update", within=_VIEW_SECONDS, well=_VIEW_GONE)
+
+    async def first_messages(self, channel_id: str, thread_ts: str, within: float) -> list[Mapping[str, Any]]:
+        """Read the beginning of a thread, oldest first; empty where Slack does not tell it in time."""
+        call = self.web.conversations_replies(channel=channel_id, ts=thread_ts, limit=_BEGINNING)
+        answer = await _answer_of(call, "conversations.replies", within=within, channel_id=channel_id)
+        messages = answer.get("messages") if answer is not None else None
+        return [item for item in messages if isinstance(item, Mapping)] if isinstance(messages, list) else []
 
     async def respond(self, response_url: str, text: str) -> None:
         """Reply to the user alone, through the payload's ``response_url``, if that is an address of Slack."""
@@ -137,17 +168,48 @@ class SlackApi:
         raise AssertionError("unreachable")
 
 
-async def _logged(call: Awaitable[Any], method: str, *, within: float = _CALL_SECONDS, **fields: str) -> bool:
-    """Await a call, log its failure, and return True for success."""
+async def _logged(
+    call: Awaitable[Any],
+    method: str,
+    *,
+    within: float = _CALL_SECONDS,
+    well: frozenset[str] = frozenset(),
+    **fields: str,
+) -> bool:
+    """Await a call, log its failure, and return True for success, or an error that is as good."""
     try:
-        async with asyncio.timeout(within):
-            answer = await call
+        return await _answered(call, within, method, fields) is not None
+    except TROUBLE as exc:
+        error = describe_failure(exc)
+        if error in well:
+            log.info("slack call came too late", method=method, error=error, **fields)
+            return True
+        log.warning("slack call failed", method=method, error=error, **fields)
+        return False
+
+
+async def _answer_of(call: Awaitable[Any], method: str, *, within: float, **fields: str) -> Any:
+    """Await a call, log its failure, and return its response; None for a failure."""
+    try:
+        return await _answered(call, within, method, fields)
     except TROUBLE as exc:
         log.warning("slack call failed", method=method, error=describe_failure(exc), **fields)
-        return False
-    if answer.status_code != 200:
-        log.warning("slack call failed", method=method, error=f"HTTP {answer.status_code}", **fields)
-    return bool(answer.status_code == 200)
+        return None
+
+
+async def _answered(call: Awaitable[Any], within: float, method: str, fields: Mapping[str, str]) -> Any:
+    async with asyncio.timeout(within):
+        answer = await call
+    if answer.status_code == 200:
+        return answer
+    log.warning("slack call failed", method=method, error=f"HTTP {answer.status_code}", **fields)
+    return None
+
+
+def _opened(answer: Any) -> OpenedView:
+    view = answer.get("view")
+    told = view if isinstance(view, Mapping) else {}
+    return OpenedView(str(told.get("id") or ""), str(told.get("hash") or ""))
 
 
 def describe_failure(exc: Exception) -> str:

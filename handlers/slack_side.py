@@ -7,11 +7,17 @@ from typing import Final, Self
 
 from pydantic import SecretStr
 
+from handlers.acting import Acting
 from handlers.background import Background
 from handlers.bolt import create_bolt_app
 from handlers.bot_identity import BotIdentity
+from handlers.channel_config import ChannelConfig
 from handlers.follow_ups import FollowUps
+from handlers.form.flow import FormFlow
+from handlers.form.lookups import Lookups
+from handlers.form_listeners import FormListeners
 from handlers.gate import Gate
+from handlers.jira_directory import LookedUp
 from handlers.listeners import Listeners
 from handlers.members import Members
 from handlers.slack_api import SlackApi
@@ -36,7 +42,11 @@ class SlackSide:
         follow_ups = FollowUps(self.slack, self.background, client, makes_tickets=bool(settings.jira_url))
         self.gate = Gate(self._identity, follow_ups)
         members = Members(self.slack, self._identity, settings.who_may_act)
-        listeners = Listeners(client, follow_ups, members, settings.jira_url)
+        lookups = Lookups(client, self.background)
+        form = FormFlow(self.slack, lookups, self._identity)
+        config = ChannelConfig(client, LookedUp(lookups), settings.jira_project_key)
+        acting = Acting(client, follow_ups, members)
+        listeners = (Listeners(acting, settings.jira_url, config), FormListeners(acting, form))
         self.bolt = create_bolt_app(self.slack, self._identity, self.gate, listeners)
 
     async def __aenter__(self) -> Self:

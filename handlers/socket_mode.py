@@ -25,7 +25,7 @@ from slack_bolt.response import BoltResponse
 from slack_sdk.socket_mode.async_client import AsyncBaseSocketModeClient
 from slack_sdk.socket_mode.request import SocketModeRequest
 
-from handlers.listeners import RECEIVED_AT
+from handlers.requests import RECEIVED_AT
 from handlers.slack_side import SlackSide, reveal
 from handlers.socket_client import SocketClient
 from threadsync import AsyncSessionClient

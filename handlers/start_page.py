@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
@@ -30,10 +31,14 @@ class StartPage:
             return _nothing()
 
 
+def is_forwarded(names: Iterable[str]) -> bool:
+    """Return True if a request with headers of these names, in lower case, came by a proxy."""
+    return any(name in _FORWARDED or name.startswith("x-forwarded") for name in names)
+
+
 def _is_from_this_machine(request: Request) -> bool:
     # A server that trusts the proxy has put the client in place of the peer, so the headers count, too.
-    names = request.headers.keys()
-    if any(name in _FORWARDED or name.startswith("x-forwarded") for name in names):
+    if is_forwarded(request.headers.keys()):
         return False
     return request.client is not None and is_loopback_address(request.client.host)
 

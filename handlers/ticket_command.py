@@ -13,22 +13,26 @@ from pydantic import TypeAdapter, ValidationError
 
 from handlers.mapping import act_id, is_moment
 from threadsync.actors import SlackActor
+from threadsync.channel_settings.parsing import ConfigRequest, parse_config
 from threadsync.commands import Unlink, UpdateStatus
 from threadsync.errors import InvalidCommand
 from threadsync.lookup_commands import LinkLookup
 from threadsync.types import SlackTs, Status
 from worker.text.named_key import OtherSite, named_key, without_angles
+from worker.text.slack_text import escape
 
 SLASH_COMMAND: Final = "/ticket"
 
-Action = Literal["status", "ready", "link", "unlink"]
+Action = Literal["status", "ready", "link", "unlink", "config"]
 
 _ACTIONS: Final[Mapping[str, Action]] = {
     "status": "status",
     "ready": "ready",
     "link": "link",
     "unlink": "unlink",
+    "config": "config",
 }
+_CONFIG: Final = re.compile(r"\s*config(?!\S)(.*)", re.IGNORECASE | re.DOTALL)
 _TS: Final = TypeAdapter(SlackTs)
 _PERMALINK_PATH: Final = re.compile(r"/archives/([A-Za-z0-9]+)/p([0-9]{7,22})/?", re.ASCII)
 _WHICH_THREAD: Final = (
@@ -42,6 +46,7 @@ _APPLIES_TO: Final[Mapping[Action, tuple[Status, ...]]] = {
     "ready": ("collecting",),
     "link": ("collecting", "ready_to_sync"),
     "unlink": ("synced",),
+    "config": (),
 }
 _LONGEST_REASON: Final = 500
 
@@ -50,8 +55,9 @@ _LONGEST_REASON: Final = 500
 class TicketRequest:
     """A valid ``/ticket``. ``thread_ts`` is None when the user named no thread.
 
-    ``jira_key`` is the ticket to link or unlink; ``reason`` says why it is unlinked. ``act_id`` is the same
-    when the same signed bytes come again: a request is carried out once.
+    ``jira_key`` is the ticket to link or unlink; ``reason`` says why it is unlinked; ``config`` is what to do
+    with the channel's settings. ``act_id`` is the same when the same signed bytes come again: a request is
+    carried out once.
     """
 
     action: Action
@@ -59,6 +65,7 @@ class TicketRequest:
     thread_ts: str | None = None
     jira_key: str | None = None
     reason: str | None = None
+    config: ConfigRequest | None = None
     act_id: UUID = field(default_factory=uuid4, compare=False)
 
     @property
@@ -105,6 +112,9 @@ def parse_ticket_command(form: Mapping[str, Any], jira_url: str | None = None) -
     """
     channel_id = str(form.get("channel_id", ""))
     # A command that has "escape channels, users, and links" on gets <link> or <link|label>.
+    if config := _CONFIG.match(str(form.get("text") or "")):
+        # Its people are in angles, too.
+        return TicketRequest("config", channel_id, config=_configuring(config[1]), act_id=act_id(form))
     verb, *words = without_angles(str(form.get("text") or "")).split() or [""]
     action = _ACTIONS.get(verb.lower())
     if action is None:
@@ -117,6 +127,13 @@ def parse_ticket_command(form: Mapping[str, Any], jira_url: str | None = None) -
     named = words[0] if words else str(form.get("thread_ts") or "")
     thread_ts = parse_thread(named, channel_id) if named else None
     return TicketRequest(action, channel_id, thread_ts, jira_key, act_id=act_id(form))
+
+
+def _configuring(text: str) -> ConfigRequest:
+    try:
+        return parse_config(text)
+    except InvalidCommand as exc:
+        raise InvalidCommand(f"Nothing changed: {escape(str(exc))}.") from exc
 
 
 def _unlinking(

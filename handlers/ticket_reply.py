@@ -9,10 +9,12 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 from handlers import replies
+from handlers.channel_config import ChannelConfig
 from handlers.mapping import by
 from handlers.ticket_command import TicketRequest, parse_ticket_command
 from threadsync import AsyncSessionClient
 from threadsync.actors import SlackActor
+from threadsync.channel_settings.parsing import ConfigRequest
 from threadsync.errors import InvalidCommand, ResultTimeout, ThreadsyncError
 from threadsync.handles import AsyncHandle
 from threadsync.lookup_commands import LinkAnswer, LinkLookup
@@ -25,6 +27,7 @@ REPLY_SECONDS: Final = 2.4
 """Time for a reply; Slack shows the user an error after 3 s."""
 
 _RESULT_SECONDS: Final = 1.5
+_CONFIG_SECONDS: Final = 2.0
 _LISTED: Final = 10
 
 
@@ -32,13 +35,15 @@ _LISTED: Final = 10
 class Reply:
     """The text for now, and the handle of a result that was not there in time.
 
-    ``asked`` is a lookup in Jira, whose result comes before the session's.
+    ``asked`` is a lookup in Jira, whose result comes before the session's. ``later`` are sentences that were
+    not there in time.
     """
 
     text: str
     request: TicketRequest | None = None
     pending: AsyncHandle[SessionResult] | None = None
     asked: AsyncHandle[LinkAnswer] | None = None
+    later: asyncio.Task[str] | None = None
 
 
 class _Budget:
@@ -57,12 +62,14 @@ async def reply_to_ticket_command(
     jira_url: str | None = None,
     actor: SlackActor | None = None,
     sent_at: str | None = None,
+    config: ChannelConfig | None = None,
 ) -> Reply:
     """Respond within ``REPLY_SECONDS``; our own errors become sentences.
 
     Args:
         jira_url: the Jira whose tickets may be linked by URL; any if None.
         sent_at: when Slack sent the form, as it signed it; now if None.
+        config: changes channels' settings; one that asks no Jira if None.
     """
     try:
         request = parse_ticket_command(form, jira_url)
@@ -70,6 +77,8 @@ async def reply_to_ticket_command(
         return Reply(str(exc))
     if request is None:
         return Reply(replies.HELP)
+    if request.config:
+        return await _configure(config or ChannelConfig(client), request, request.config, actor)
     workspace = str(form.get("team_domain", ""))
     try:
         async with asyncio.timeout(REPLY_SECONDS):
@@ -83,6 +92,15 @@ async def reply_to_ticket_command(
         return Reply(replies.describe_error(exc))
     except TimeoutError:
         return Reply(replies.TRY_AGAIN)
+
+
+async def _configure(
+    config: ChannelConfig, request: TicketRequest, wanted: ConfigRequest, actor: SlackActor | None
+) -> Reply:
+    """Show or change the channel's settings; what takes longer, as Jira is asked, is told afterwards."""
+    work = asyncio.create_task(config.answer(request.channel_id, wanted, actor, request.act_id))
+    await asyncio.wait({work}, timeout=_CONFIG_SECONDS)
+    return Reply(work.result()) if work.done() else Reply(replies.CHECKING, later=work)
 
 
 async def _status(client: AsyncSessionClient, request: TicketRequest, workspace: str) -> str:

@@ -16,13 +16,14 @@ from celery import signals
 from threadsync.queues import LOOKUPS_QUEUE, MAINTENANCE_QUEUE, SYNCS_QUEUE
 
 _STATUS_MESSAGES: Final = ("worker.status_message.process",)
-_SYNCS: Final = ("worker.jira.sync", "worker.jira.unlink", *_STATUS_MESSAGES)
+_STEPS: Final = ("worker.thread.process", "worker.thread.step")
+_SYNCS: Final = ("worker.jira.sync", "worker.jira.unlink", *_STEPS, *_STATUS_MESSAGES)
 _SAMPLES: Final = ("worker.db.console_login.sessions", "worker.db.overview.store")
 
 NEEDED: Final[Mapping[str, tuple[str, ...]]] = {
     SYNCS_QUEUE: _SYNCS,
     MAINTENANCE_QUEUE: (*_SYNCS, *_SAMPLES),
-    LOOKUPS_QUEUE: ("worker.jira.setup",),
+    LOOKUPS_QUEUE: ("worker.jira.form_lookups", "worker.jira.setup", "worker.thread.process"),
 }
 """Modules that tasks import where they use them, by the tasks' queue."""
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import structlog
 
 from tasks.announcements import announce_due, announce_soon, ask_slack_again
 from tasks.checked_task import CheckedTask
 from tasks.send_soon import AGAIN_AFTER_SECONDS, note_that_it_came, room, send_soon
+from tasks.ticket_steps import send_due_steps
 from threadsync.actors import name_of
 from threadsync.command import Message
 from threadsync.queues import SYNCS_QUEUE
@@ -47,14 +48,15 @@ def retry(*args: Any, **kwargs: Any) -> Answer:
     """Try a sync again that waits, is blocked or failed, and record the decision."""
     command = RetrySync.from_message(args, kwargs)
     name = command.actor if isinstance(command.actor, str) else name_of(command.actor)
-    SyncStore().retry(
+    outcome = SyncStore().retry_once(
         _uuid(command),
         actor=name,
         reason=command.reason,
         acted_by=command.acted_by,
-        command_id=UUID(str(command.command_id)) if command.command_id else None,
+        command_id=UUID(str(command.command_id)) if command.command_id else uuid4(),
     )
-    return _run(_uuid(command))
+    state = SyncStore().get_state(_uuid(command)) if outcome == "refused" else None
+    return Answer(state.model_copy(update={"is_refused": True})) if state else _run(_uuid(command))
 
 
 @app.task(name=Leave.name, base=SyncTask, command=Leave, ignore_result=True)
@@ -92,6 +94,7 @@ def sweep() -> dict[str, int]:
     if setup:
         for session_id, key in store.unlinked.take_due(most=_MOST_UNLINKED, for_seconds=AGAIN_AFTER_SECONDS):
             sent += send_soon(unlinking(session_id, key))
+        sent += send_due_steps()
     unparked += (Breaker(setup).probe() or 0) if setup else 0
     announced = announce_due()
     ask_slack_again()
@@ -116,8 +119,9 @@ def _setup() -> Setup | None:
 
 def _run(session_id: UUID) -> Answer:
     from worker.jira.sync import park_without_jira, run_sync
+    from worker.thread.process import syncing_setup_of_this_process
 
-    setup = _setup()
+    setup = syncing_setup_of_this_process()
     run = run_sync(setup, session_id) if setup else park_without_jira(SyncStore(), session_id)
     if run.is_news:
         announce_soon(session_id)

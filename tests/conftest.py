@@ -41,6 +41,7 @@ SLOW: Final = (
     *("test_batches", "test_embedded_postgres", "test_full_broker", "test_metrics", "test_waiting_messages"),
     *("test_handlers_socket_mode", "test_session_import", "test_flower", "test_cli_starts", "test_lane"),
     *("test_deaths", "test_sync_crashes", "test_db_pool", "test_transport_states", "test_suspects"),
+    *("test_up_playground",),
 )
 """The slowest files. First, so that none is left over when all the others are done."""
 

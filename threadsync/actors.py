@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, StringConstraints, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
 
 from threadsync.types import SlackId
 
@@ -18,6 +18,14 @@ _Name = Annotated[
         strict=True, min_length=1, max_length=LONGEST_NAME, pattern=r"^[^\x00]*[^\s\x00][^\x00]*$"
     ),
 ]
+MOST_GROUPS: Final = 500
+
+
+def _as_tuple(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+_Groups = Annotated[tuple[SlackId, ...], BeforeValidator(_as_tuple), Field(max_length=MOST_GROUPS)]
 _Address = Annotated[str, StringConstraints(strict=True, max_length=100, pattern=r"^[^\x00-\x20]+$")]
 
 
@@ -26,10 +34,16 @@ class _Actor(BaseModel):
 
 
 class SlackActor(_Actor):
-    """A person whom Slack named in a request that it signed. ``team_id`` is the person's own workspace."""
+    """A person whom Slack named in a request that it signed. ``team_id`` is the person's own workspace.
+
+    ``groups`` are the person's user groups, and ``member`` is False for a guest or a person from elsewhere;
+    None where Slack has not told. A channel's ``who`` is held against both, and neither is stored.
+    """
 
     user_id: SlackId
     team_id: SlackId
+    groups: _Groups | None = None
+    member: bool | None = None
 
     def __str__(self) -> str:
         return f"{self.user_id} of {self.team_id} in Slack"
@@ -61,7 +75,7 @@ Actor = Annotated[AnyActor, BeforeValidator(_as_actor)]
 
 def as_json(actor: AnyActor | None) -> str | None:
     """Return the actor as it is stored."""
-    return actor.model_dump_json(exclude_none=True) if actor else None
+    return actor.model_dump_json(exclude_none=True, exclude={"groups", "member"}) if actor else None
 
 
 def readable_actor(stored: Any) -> AnyActor | None:
@@ -77,10 +91,17 @@ StoredActor = Annotated[AnyActor | None, BeforeValidator(readable_actor)]
 """The actor of a row; None where there is none that can be read."""
 
 
-def slack_actor(user_id: str, team_id: str | None) -> SlackActor | None:
+def slack_actor(
+    user_id: str, team_id: str | None, groups: tuple[str, ...] | None = None, *, member: bool | None = None
+) -> SlackActor | None:
     """Return the actor whom a payload names; None where its ids are invalid."""
     try:
-        return SlackActor(user_id=user_id, team_id=team_id or "")
+        return SlackActor(
+            user_id=user_id,
+            team_id=team_id or "",
+            groups=groups[:MOST_GROUPS] if groups is not None else None,
+            member=member,
+        )
     except ValidationError:
         return None
 

@@ -23,7 +23,10 @@ class ChannelContext(Dto):
 
 
 class ContextResult(ChannelContext):
-    """A channel's context after a patch, and the patch's ``outcome``: ``created | applied | unchanged``."""
+    """A channel's context after a patch, and the patch's ``outcome``.
+
+    ``created | applied | unchanged | stale``, or ``refused``: this person may not act in the channel.
+    """
 
     outcome: Outcome
 

@@ -155,12 +155,16 @@ class GetContext(_AboutChannel[ChannelContext | None]):
 
 
 class MergeContext(_AboutChannel[ContextResult]):
-    """Apply an RFC 7396 merge patch to the channel's context, once for each ``command_id``."""
+    """Apply an RFC 7396 merge patch to the channel's context, once for each ``command_id``.
+
+    A patch of the member ``threadsync`` is an act on the channel's settings, recorded with its ``reason``.
+    """
 
     name = "channels.merge_context"
     patch: Patch
     command_id: AnyUuid
     actor: Actor | None = None
+    reason: Reason | None = None
 
     def arguments(self) -> dict[str, Any]:
         # A null in the patch removes a key; it must travel.

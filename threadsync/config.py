@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import date
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
@@ -21,7 +22,8 @@ from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource
 from threadsync.address import AMQP, REDIS, read_broker, read_results
 from threadsync.dsn import read_database
 from threadsync.errors import InvalidSettings
-from threadsync.hosts import is_loopback, read_host
+from threadsync.hosts import read_host
+from threadsync.jira_login import GATEWAY, TOKEN_URL, LoginSettings, faults_of, missing_secrets, read_cloud_id
 from threadsync.marker import canonical
 
 _OF_KUBERNETES: Final = re.compile(r"(tcp|udp|sctp)://")
@@ -162,20 +164,44 @@ class Settings(BaseSettings):
     )
     jira_allow_http: bool = Field(
         False,
-        description="`true`: `JIRA_URL` may be `http://` elsewhere than on this machine, and shows the token",
+        description="`true`: Jira's addresses may be `http://` elsewhere than on this machine, and show the "
+        "token",
     )
-    jira_email: str | None = Field(
-        None, description="the account's; without one the token is a Data Center access token"
-    )
-    jira_api_token: SecretStr | None = Field(None, description="the account's API token")
     jira_deployment: Literal["cloud", "datacenter"] = Field(
         "cloud", description="`cloud` (REST v3) or `datacenter` (REST v2)"
+    )
+    jira_email: str | None = Field(
+        None, description="the account's; a Data Center access token goes without one"
+    )
+    jira_api_token: SecretStr | None = Field(None, description="the account's API token")
+    jira_cloud_id: str | None = Field(
+        None,
+        description="the site's id, for a scoped token or OAuth, whose requests go to the gateway; `auto`: "
+        "the site is asked for it",
+    )
+    jira_api_gateway: str = Field(GATEWAY, description="Atlassian's gateway; a sandbox in tests")
+    jira_oauth_client_id: str | None = Field(
+        None, description="of OAuth 2 client credentials, in place of e-mail and token"
+    )
+    jira_oauth_client_secret: SecretStr | None = Field(None, description="the secret of that client")
+    jira_oauth_token_url: str = Field(
+        TOKEN_URL, validate_default=True, description="where access tokens are had for it"
+    )
+    jira_token_expires: date | None = Field(
+        None,
+        description="the day on which the token or the client secret ends, such as `2027-03-31`: doctor and "
+        "alerts warn before",
     )
     jira_project_key: str | None = Field(
         None, pattern=r"^[A-Z][A-Z0-9_]{0,49}$", description="of tickets whose draft names none"
     )
     jira_issue_type: str = Field(
         "Task", max_length=255, description="of tickets whose draft names none: its name, or its id in digits"
+    )
+    jira_reporter: Literal["account", "requester"] = Field(
+        "account",
+        description="the reporter of tickets: `account`, that of the login, or `requester`, the person who "
+        "asked",
     )
     jira_settle_seconds: float = Field(
         600,
@@ -268,7 +294,12 @@ class Settings(BaseSettings):
     def _is_postgres(cls, value: SecretStr | None) -> SecretStr | None:
         return SecretStr(read_database(value.get_secret_value())) if value else None
 
-    @field_validator("jira_url")
+    @field_validator("jira_cloud_id")
+    @classmethod
+    def _is_a_cloud_id(cls, value: str | None) -> str | None:
+        return value and read_cloud_id(value)
+
+    @field_validator("jira_url", "jira_api_gateway", "jira_oauth_token_url")
     @classmethod
     def _is_http(cls, value: str | None) -> str | None:
         try:
@@ -278,11 +309,20 @@ class Settings(BaseSettings):
         if parts.scheme not in {"http", "https"} or not parts.hostname:
             raise ValueError("must be a URL, such as https://example.atlassian.net")
         if parts.username or parts.password or parts.query or parts.fragment:
-            raise ValueError("must be an address alone; credentials go to JIRA_EMAIL and JIRA_API_TOKEN")
+            raise ValueError("must be an address alone; credentials have settings of their own")
         try:
             return value and canonical(value)
         except ValueError:
             raise ValueError("must be a URL, such as https://example.atlassian.net") from None
+
+    @field_validator("jira_oauth_token_url")
+    @classmethod
+    def _login_is_one(cls, value: str, info: ValidationInfo) -> str:
+        """Judge the login at its last setting, so that its faults are reported beside all others."""
+        given = _login_in({**info.data, "jira_oauth_token_url": value})
+        if given and (faults := faults_of(given)):
+            raise ValueError("\n".join(faults))
+        return value
 
     @field_validator("public_hosts", mode="before")
     @classmethod
@@ -333,16 +373,6 @@ class Settings(BaseSettings):
         return value
 
     @model_validator(mode="after")
-    def _token_travels_unseen(self) -> Settings:
-        url = self.jira_url or ""
-        if url.casefold().startswith("http://") and not (self.jira_allow_http or is_loopback(url)):
-            raise ValueError(
-                "JIRA_URL: http:// shows the token to everything on the way; write https://, or set "
-                "JIRA_ALLOW_HTTP=true if all of the way is yours"
-            )
-        return self
-
-    @model_validator(mode="after")
     def _replicas_are_of_redis(self) -> Settings:
         if self.broker_wait_replicas and self.broker_url and not self.broker_is_redis:
             raise ValueError(
@@ -381,6 +411,18 @@ class Settings(BaseSettings):
             return self.celery_result_backend.get_secret_value()
         return self.broker_url
 
+    @property
+    def jira_login(self) -> LoginSettings:
+        """The settings by which we log in to Jira, without its secrets."""
+        given = _login_in({name: getattr(self, name) for name in _OF_THE_LOGIN})
+        assert given is not None  # noqa: S101 - all of them are there
+        return given
+
+    def require_jira_login(self) -> None:
+        """Raise ``InvalidSettings`` if half a login is set: for the processes that call Jira."""
+        if faults := missing_secrets(self.jira_login):
+            raise InvalidSettings(_report(faults))
+
     def require(self, *names: str) -> None:
         """Raise ``InvalidSettings`` that names every missing setting of ``names``."""
         missing = [_as_variable(name) for name in names if not getattr(self, name)]
@@ -396,7 +438,8 @@ def load_settings(**given: Any) -> Settings:
     try:
         return Settings(**given)
     except ValidationError as exc:
-        faults = [_as_fault(error) for error in exc.errors(include_input=False, include_url=False)]
+        errors = exc.errors(include_input=False, include_url=False)
+        faults = [fault for error in errors for fault in _as_faults(error)]
         # Not `from exc`: nothing that has seen the values goes on.
         raise InvalidSettings(_report(faults)) from None
 
@@ -425,12 +468,38 @@ def _as_variable(name: str) -> str:
     return "CELERY_BROKER_URL (or REDIS_URL)" if name in {"celery_broker_url", "broker_url"} else name.upper()
 
 
-def _as_fault(error: ErrorDetails) -> str:
+_OF_THE_LOGIN: Final = (
+    *("jira_url", "jira_deployment", "jira_email", "jira_api_token", "jira_cloud_id", "jira_api_gateway"),
+    *("jira_oauth_client_id", "jira_oauth_client_secret", "jira_oauth_token_url", "jira_allow_http"),
+)
+
+
+def _login_in(values: Mapping[str, Any]) -> LoginSettings | None:
+    """Read the login; None if one of its settings is missing, because it has a fault of its own."""
+    if any(name not in values for name in _OF_THE_LOGIN):
+        return None
+    return LoginSettings(
+        url=values["jira_url"],
+        deployment=values["jira_deployment"],
+        email=bool(values["jira_email"]),
+        api_token=bool(values["jira_api_token"]),
+        cloud_id=values["jira_cloud_id"],
+        client_id=bool(values["jira_oauth_client_id"]),
+        client_secret=bool(values["jira_oauth_client_secret"]),
+        gateway=values["jira_api_gateway"],
+        token_url=values["jira_oauth_token_url"],
+        allow_http=values["jira_allow_http"],
+    )
+
+
+def _as_faults(error: ErrorDetails) -> list[str]:
+    """Return the faults of an error; one may name several, each with its variable."""
     message = error["msg"].removeprefix("Value error, ")
-    if not error["loc"]:
-        return message
-    variable = str(error["loc"][0]).upper()
-    return message if message.startswith(f"{variable}_FILE") else f"{variable}: {message}"
+    variable = str(error["loc"][0]).upper() if error["loc"] else ""
+    lines = message.splitlines()
+    if not variable or (variable == "JIRA_OAUTH_TOKEN_URL" and message.startswith("JIRA_")):
+        return lines
+    return [message if message.startswith(f"{variable}_FILE") else f"{variable}: {message}"]
 
 
 def _report(faults: Iterable[str]) -> str:

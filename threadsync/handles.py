@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any, Generic
 
 from threadsync.command import Command, R
@@ -42,6 +43,10 @@ class Handle(_Handle[R]):
         ready, value = self._broker.result_within(self.task_id, timeout)
         return self._finish(ready, value, timeout)
 
+    def forget(self) -> None:
+        """Delete the result, if it is there; without the result backend it ends by itself later."""
+        self._broker.forget_result(self.task_id)
+
 
 class AsyncHandle(_Handle[R]):
     """``Handle`` for asyncio."""
@@ -50,3 +55,7 @@ class AsyncHandle(_Handle[R]):
         """Return the result, at most ``timeout`` seconds from now. Raises as ``Handle.get`` does."""
         ready, value = await self._broker.result_within_async(self.task_id, timeout)
         return self._finish(ready, value, timeout)
+
+    async def forget(self) -> None:
+        """Delete the result, if it is there; without the result backend it ends by itself later."""
+        await asyncio.to_thread(self._broker.forget_result, self.task_id)

@@ -1,4 +1,4 @@
-"""Merge patches of a channel's context: what JSON one may hold, and how much."""
+"""Limits of JSON that clients send: merge patches of a channel's context, and the fields of a draft."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ _MAX_DEPTH: Final = 32
 _CONTAINERS: Final = (Mapping, list, tuple)
 
 
-def _storable(patch: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Refuse JSON that Postgres cannot keep, or that is too large or too deep."""
+def storable(patch: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a JSON object. Raises ``ValueError`` if Postgres cannot keep it, or it is too large."""
     if depth_of(patch, _MAX_DEPTH) > _MAX_DEPTH:
         raise ValueError(f"is nested deeper than {_MAX_DEPTH} levels")
     try:
@@ -33,7 +33,7 @@ def _plain(patch: Any) -> Any:
     return dict(patch) if isinstance(patch, Mapping) else patch
 
 
-Patch = Annotated[Mapping[str, Any], BeforeValidator(_plain), AfterValidator(_storable)]
+Patch = Annotated[Mapping[str, Any], BeforeValidator(_plain), AfterValidator(storable)]
 """An RFC 7396 merge patch of at most 64 KiB."""
 
 

@@ -14,20 +14,25 @@ REASONS: Final[Mapping[str, str]] = {
     "worker_died": "the worker stopped while Jira was creating the ticket; it is looked for before another "
     "one is created.",
     "look_refused": "a ticket may exist, and Jira refuses to be searched for it. Check JIRA_URL, "
-    "JIRA_DEPLOYMENT, JIRA_API_TOKEN and the account's permissions; the sync then continues by itself.",
+    "JIRA_DEPLOYMENT, the login and the account's permissions; the sync then continues by itself.",
     "web_page": "a web page came instead of Jira's response, perhaps a login page; nothing was created. "
     "Check JIRA_URL, and that the worker reaches Jira without one; the sync then continues by itself.",
     "create_again": "the last attempt certainly created no ticket; it is repeated.",
-    "no_access": "Jira rejects the credentials, or the account lacks a permission. Check JIRA_EMAIL, "
-    "JIRA_API_TOKEN and the account's permissions, then: threadsync syncs retry --all-blocked",
+    "token_renewed": "Jira no longer accepted the access token; it is tried once with a new one.",
+    "reporter_refused": "Jira did not take the requester as the reporter; the ticket is created without.",
+    "scope_missing": "the token lacks a scope; threadsync doctor lists those that are needed. Give it the "
+    "scope; one sync tries every 15 minutes, and all continue when it is accepted. At once: threadsync syncs "
+    "retry --all-blocked",
+    "no_access": "Jira rejects the credentials, or the account lacks a permission. Check the login "
+    "(threadsync doctor) and the account's permissions, then: threadsync syncs retry --all-blocked",
     "not_found": "Jira does not know the project, the issue type or the address. Check JIRA_URL, "
     "JIRA_DEPLOYMENT, JIRA_PROJECT_KEY and JIRA_ISSUE_TYPE, then: threadsync syncs retry --all-blocked",
     "set_up": "Jira's configuration does not allow this ticket, for example because of a required field. A "
     "Jira administrator must change it; then: threadsync syncs retry --all-blocked",
     "no_project": "neither the draft nor JIRA_PROJECT_KEY names a project. Set it, then: threadsync syncs "
     "retry --all-blocked",
-    "not_configured": "the worker has no settings for Jira. Set JIRA_URL, JIRA_API_TOKEN and "
-    "JIRA_PROJECT_KEY, and restart it; the sync then continues by itself.",
+    "not_configured": "the worker has no settings for Jira. Set JIRA_URL, a login such as "
+    "JIRA_EMAIL and JIRA_API_TOKEN, and JIRA_PROJECT_KEY, and restart it; the sync then continues by itself.",
     "draft_refused": "Jira refused the draft. Send another one.",
     "given_up": "an operator gave it up.",
     "unlinked": "a person unlinked its ticket. Another one is created when it is requested again.",
@@ -40,6 +45,9 @@ REASONS: Final[Mapping[str, str]] = {
     "draft_unreadable": "the stored draft cannot be read, so nothing was created. Send another draft.",
     "absent_again": "repeated attempts got no response from Jira, and no ticket was found. Look for one, "
     "then: threadsync syncs link, or threadsync syncs retry",
+    "cannot_see": "no ticket was found, but the account may not see one that another account created or that "
+    "has another reporter, so none is created again. Look for it in Jira, then: threadsync syncs link; or "
+    "let the account see the project's tickets, then: threadsync syncs retry",
     "several_tickets": "more than one ticket has this thread's marker. Choose one: threadsync syncs link",
     "two_tickets": "while a ticket was being created, a person linked the thread to another one. Both "
     "exist; close one, then retry.",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 from uuid import uuid4
@@ -139,6 +140,13 @@ class Broker:
         except ResultsAway as exc:
             refuse_cluster_error(exc.reason)
             return False, None  # the result may well be there: the caller decides how long to go on
+
+    def forget_result(self, task_id: str) -> None:
+        """Delete a result; nothing is raised while the backend is away."""
+        from threadsync.broker.results import ResultsAway
+
+        with suppress(ResultsAway):
+            self._backend().forget(task_id)
 
     def result_within(self, task_id: str, seconds: float) -> tuple[bool, Any]:
         """Return as ``result_of`` as soon as the result is there; False after so many seconds."""

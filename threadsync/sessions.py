@@ -49,7 +49,11 @@ StoredSession = Annotated[ThreadSession, WrapValidator(_of_another_release)]
 
 
 class SessionResult(ThreadSession):
-    """A session after a command, and the command's ``outcome``: ``created | applied | unchanged | stale``."""
+    """A session after a command, and the command's ``outcome``.
+
+    ``created | applied | unchanged | stale``, or ``refused``: this person may not act in the channel. Then
+    the session is as it was; where there is none, ``id`` is the nil UUID, which no session has.
+    """
 
     outcome: Outcome
 

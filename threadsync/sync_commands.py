@@ -5,12 +5,13 @@ from __future__ import annotations
 from abc import ABC
 from typing import Annotated, ClassVar
 
-from pydantic import Field
+from pydantic import Field, StringConstraints
 
 from threadsync.actors import Actor, AnyActor, named_actor
 from threadsync.command import Command, R
 from threadsync.queues import SYNCS_QUEUE
 from threadsync.syncs import SyncState
+from threadsync.ticket_steps import TicketStepKind
 from threadsync.types import AnyUuid, JiraKey
 
 ShortText = Annotated[str, Field(min_length=1, max_length=500)]
@@ -38,6 +39,23 @@ class Leave(_AboutSync[None]):
 
     def summary(self) -> str:
         return f"{super().summary()} {self.jira_key}"
+
+
+class Follow(_AboutSync[None]):
+    """Do one step of what follows a ticket. May be sent at any time, any number of times.
+
+    ``jira_id`` is the ticket's id in Jira, or its key; ``file_id`` is Slack's, for a file alone.
+    """
+
+    name = "syncs.follow"
+    jira_id: Annotated[
+        str, StringConstraints(pattern=r"^([0-9]{1,30}|[A-Z][A-Z0-9_]{0,49}-[1-9][0-9]{0,12})$")
+    ]
+    step: TicketStepKind
+    file_id: Annotated[str, StringConstraints(pattern=r"^(F[A-Z0-9]{1,63})?$")] = ""
+
+    def summary(self) -> str:
+        return f"{super().summary()} {self.jira_id} {self.step}"
 
 
 class RetrySync(_AboutSync[SyncState]):

@@ -9,6 +9,7 @@ from pydantic import (
     AfterValidator,
     AwareDatetime,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     StringConstraints,
@@ -17,12 +18,16 @@ from pydantic import (
 )
 
 from threadsync.actors import StoredActor
+from threadsync.draft_fields import DraftFields
 from threadsync.dto import Dto
+from threadsync.ticket_steps import TicketStep
 from threadsync.types import JiraKey, SlackId, SlackTs
 
 SyncStatus = Literal["pending", "inflight", "retry_wait", "unknown", "blocked", "failed", "review", "done"]
 Step = Literal["search", "create", "look", "link_back", "audit"]
 Origin = Literal["created", "found", "named"]
+Source = Literal["draft", "channel", "settings"]
+"""Where a value of a ticket comes from."""
 
 LONGEST_DRAFT_SUMMARY: Final = 10_000
 LONGEST_DRAFT_DESCRIPTION: Final = 200_000
@@ -46,6 +51,9 @@ def _not_blank(text: str) -> str:
 
 
 Text = Annotated[str, AfterValidator(_storable)]
+ShortName = Annotated[Text, AfterValidator(_not_blank), Field(max_length=255)]
+"""The name of something in Jira: a type, a priority, a label."""
+
 ProjectKey = Annotated[str, StringConstraints(strict=True, pattern=r"^[A-Z][A-Z0-9_]{0,49}$")]
 """A Jira project's key, such as ``PROJ``."""
 
@@ -53,7 +61,9 @@ ProjectKey = Annotated[str, StringConstraints(strict=True, pattern=r"^[A-Z][A-Z0
 class Draft(BaseModel):
     """The text of a ticket, in Slack's mrkdwn; what Jira has no room for is cut when it is sent.
 
-    ``project_key`` and ``issue_type`` are the worker's settings where they are None.
+    ``project_key``, ``issue_type`` and ``priority`` are those of the channel where they are None, else of the
+    worker's settings. ``assignee`` is Jira's account id, or the user's name on Data Center. ``fields`` has
+    values by the id of their field, as Jira takes them.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore", strict=True, hide_input_in_errors=True)
@@ -61,10 +71,12 @@ class Draft(BaseModel):
     summary: Annotated[Text, AfterValidator(_not_blank), Field(max_length=LONGEST_DRAFT_SUMMARY)]
     description: Annotated[Text, Field(max_length=LONGEST_DRAFT_DESCRIPTION)] = ""
     project_key: ProjectKey | None = None
-    issue_type: Annotated[Text, AfterValidator(_not_blank), Field(max_length=255)] | None = None
-    labels: tuple[Annotated[Text, AfterValidator(_not_blank), Field(max_length=255)], ...] = Field(
-        (), max_length=50
-    )
+    issue_type: ShortName | None = None
+    labels: tuple[ShortName, ...] = Field((), max_length=50)
+    # None, and not empty: a draft without them is stored and compared as those of 0.1.0 are.
+    priority: ShortName | None = None
+    assignee: ShortName | None = None
+    fields: DraftFields | None = None
 
     @field_validator("labels", mode="before")
     @classmethod
@@ -84,12 +96,36 @@ UNREADABLE: Final = Draft(summary="(the stored draft cannot be read)")
 """Shown in place of an unreadable draft."""
 
 
+class MadeWith(BaseModel):
+    """What a ticket was made with, and where that comes from: ``draft | channel | settings``.
+
+    ``issue_type`` is None where the draft named it: it is a word of a person's then.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
+
+    project_key: ProjectKey
+    project_from: Source
+    issue_type: ShortName | None = None
+    issue_type_from: Source
+
+
+def readable_made_with(stored: Any) -> MadeWith | None:
+    """Return what a row says; None if that is nothing, or invalid."""
+    try:
+        return MadeWith.model_validate(stored)
+    except ValidationError:
+        return None
+
+
 class SyncState(Dto):
     """The state of a session's sync. It holds nothing that a person wrote, so it may be shown anywhere.
 
     ``reason`` is a code: ``threadsync.reasons`` has words for it. ``next_attempt_at`` is None when nothing
     happens by itself. ``origin`` is where the session has its ticket from: ``created | found | named``.
     ``site`` is its Jira, as ``threadsync.marker.site_of`` spells it; None before the first attempt.
+    ``made_with`` is of the last create; None before the first one, and of one from before 0.2.
+    ``is_refused``: of ``syncs.retry``, that this person may not act in the channel, and nothing was done.
     """
 
     session_id: UUID
@@ -106,6 +142,8 @@ class SyncState(Dto):
     duplicates: tuple[str, ...]
     requested_at: AwareDatetime
     updated_at: AwareDatetime
+    made_with: Annotated[MadeWith | None, BeforeValidator(readable_made_with)] = None
+    is_refused: bool = False
 
     def summary(self) -> str:
         state = f"{self.state} as {self.jira_key}" if self.jira_key else self.state
@@ -199,6 +237,7 @@ class SyncDetail(Dto):
     attempts: tuple[Attempt, ...]
     actions: tuple[SyncAction, ...]
     unlinked: tuple[UnlinkedTicket, ...] = ()
+    steps: tuple[TicketStep, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -207,6 +246,7 @@ class SyncDetail(Dto):
             "attempts": [attempt.as_json() for attempt in self.attempts],
             "actions": [action.as_json() for action in self.actions],
             "unlinked": [ticket.as_json() for ticket in self.unlinked],
+            "steps": [step.as_json() for step in self.steps],
         }
 
     def summary(self) -> str:

@@ -9,7 +9,8 @@ from uuid import UUID
 from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, ValidationError
 
 Status = Literal["collecting", "ready_to_sync", "synced"]
-Outcome = Literal["created", "applied", "unchanged", "stale"]
+Outcome = Literal["created", "applied", "unchanged", "stale", "refused"]
+"""Outcome of a command. ``refused``: this person may not act in the channel, and nothing was done."""
 
 
 def _without_key(status: Status) -> Status:

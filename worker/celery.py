@@ -85,6 +85,7 @@ def configuration(settings: Settings) -> dict[str, Any]:
         "include": [
             "tasks.commands",
             "tasks.syncs",
+            "tasks.ticket_steps",
             "tasks.lookups",
             "tasks.announcements",
             "tasks.maintenance",
@@ -104,6 +105,7 @@ def configuration(settings: Settings) -> dict[str, Any]:
         "task_routes": {
             "syncs.sweep": {"queue": "maintenance"},
             "syncs.announce": {"queue": "maintenance"},
+            "syncs.draft": {"queue": "lookups"},
             "syncs.*": {"queue": "syncs"},
             "jira.*": {"queue": "lookups"},
             "maintenance.*": {"queue": "maintenance"},

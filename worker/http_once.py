@@ -129,23 +129,35 @@ class HttpOnce:
         *,
         form: Mapping[str, str] | None = None,
         params: Mapping[str, str] | None = None,
+        headers: Mapping[str, str | bytes] | None = None,
+        content: bytes | None = None,
+        timeout: float | None = None,
         fresh: bool = True,
     ) -> HttpResponse | NotSent | Unknown:
         """Send one request and read the response, whatever its status.
 
         Args:
             body: sent as JSON, if it is not None.
+            headers: of this request, beside those of all.
+            content: sent as it is, in place of ``body``.
+            timeout: seconds for this exchange, in place of the client's.
             fresh: over a connection of its own. One that was kept open may be closed by the other side in
                 the moment it is used, and then it is not known whether the request was read.
         """
         request: dict[str, Any] = {"method": method, "url": self._base + path, "params": params, "data": form}
+        request["headers"] = {**(headers or {})}
         if body is not None:
             try:
-                request |= {"content": _json(body), "headers": {"Content-Type": "application/json"}}
+                request["content"] = _json(body)
+                request["headers"]["Content-Type"] = "application/json"
             except (TypeError, ValueError):
                 return NotSent("the request cannot be written as JSON")
+        elif content is not None:
+            request["content"] = content
+        if timeout is not None:
+            request["timeout"] = _timeouts(timeout)
         try:
-            return self._run(lambda: self._send(request, fresh))
+            return self._run(lambda: self._send(request, fresh, timeout or self._timeout))
         except Exception as exc:  # noqa: BLE001 - a signal's, such as that of a time limit
             return Unknown(f"the call was interrupted ({type(exc).__name__})")
 
@@ -164,23 +176,24 @@ class HttpOnce:
                 self._close()
                 raise
 
-    async def _send(self, request: dict[str, Any], fresh: bool) -> HttpResponse | NotSent | Unknown:
+    async def _send(
+        self, request: dict[str, Any], fresh: bool, seconds: float
+    ) -> HttpResponse | NotSent | Unknown:
         try:
-            async with asyncio.timeout(self._timeout):
+            async with asyncio.timeout(seconds):
                 async with self._clients[fresh].stream(**request) as response:
                     content, is_whole = await _read_body(response, self._most_bytes)
                     return HttpResponse(response.status_code, response.headers, content, is_whole)
         except _NOT_SENT as exc:
             return NotSent(f"no connection to {self._peer} ({type(exc).__name__})")
         except (TimeoutError, httpx.TimeoutException):
-            return Unknown(f"no answer from {self._peer} within {self._timeout:g} seconds")
+            return Unknown(f"no answer from {self._peer} within {seconds:g} seconds")
         except Exception as exc:  # noqa: BLE001 - whatever it was, the request may have been read by then
             return Unknown(f"the connection to {self._peer} failed ({type(exc).__name__})")
 
     def _open(self) -> asyncio.Runner:
         # Proxies and certificates of the environment; a server on this machine needs neither.
         trust_env = not is_loopback(self._base)
-        connect = min(_CONNECT_SECONDS, self._timeout)
         options: dict[str, Any] = {
             "headers": {
                 # httpx undoes gzip, brotli and zstd a chunk at a time and as far as each goes: 64 kB of them
@@ -189,7 +202,7 @@ class HttpOnce:
                 "User-Agent": f"threadsync/{version('threadsync')}",
                 **self._headers,
             },
-            "timeout": httpx.Timeout(self._timeout, connect=connect, pool=connect),
+            "timeout": _timeouts(self._timeout),
             "follow_redirects": False,
             "trust_env": trust_env,
             "verify": tls_context(trust_env=trust_env),
@@ -218,6 +231,11 @@ async def _end(clients: tuple[httpx.AsyncClient, ...]) -> None:
     await asyncio.gather(*others, return_exceptions=True)
     for client in clients:
         await client.aclose()
+
+
+def _timeouts(seconds: float) -> httpx.Timeout:
+    connect = min(_CONNECT_SECONDS, seconds)
+    return httpx.Timeout(seconds, connect=connect, pool=connect)
 
 
 def _json(body: Any) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import sys
 import threading
@@ -31,13 +32,19 @@ from sandbox.jira.faults import (
 from sandbox.jira.issues import Draft
 from sandbox.jira.server import JiraSandbox
 from sandbox.jira.site import JiraSite
+from sandbox.playground.app import Place, Playground
+from sandbox.playground.server import PlaygroundServer
+from sandbox.playground.workers import KillableWorkers
 from sandbox.slack.server import SlackSandbox
 from threadsync.errors import ThreadsyncError
 from worker.cli.output import speak_any_locale
 from worker.cli.stop_request import StopRequest
 from worker.db.pool import Pool, new_pool
 from worker.local.data_dir import default_data_dir
+from worker.local.sandboxed import real_settings, sandbox_settings
+from worker.local.servers.port import free_port
 from worker.local.service import Service
+from worker.local.services import PLAYGROUND_PORT
 from worker.local.stack import LocalStack
 
 _KILL_AT: Final = (0.3, 0.45, 0.65)
@@ -215,6 +222,7 @@ def _demo(console: Console, folder: Path, story: Story, *, keep: bool) -> bool:
             folder,
             env={**env, **_env_of(slack, jira), "LOG_FORMAT": "text"},
             with_metrics=False,
+            kind="sandbox",
             report=report,
             hurried=request.urgent,
         )
@@ -227,8 +235,7 @@ def _demo(console: Console, folder: Path, story: Story, *, keep: bool) -> bool:
             with new_pool(stack.urls.database) as pool:
                 holds = Demo(console, stack, slack, jira, story, news).run(pool, request.wanted)
             if keep and not request.wanted():
-                console.print(f"Slack endpoint {stack.urls.web}, Flower {stack.urls.flower}. Ctrl-C ends it.")
-                stack.supervisor.wait(request.wanted)
+                _keep(console, stack, slack, jira, request.wanted)
         finally:
             stack.stop()
     console.print(f"Logs: {stack.logs}", soft_wrap=True)
@@ -237,6 +244,33 @@ def _demo(console: Console, folder: Path, story: Story, *, keep: bool) -> bool:
         console.print("Interrupted.")
         return False
     return holds
+
+
+def _keep(
+    console: Console,
+    stack: LocalStack,
+    slack: SlackSandbox,
+    jira: JiraSandbox,
+    cancelled: Callable[[], bool],
+) -> None:
+    """Leave all of it running, with the playground on the same Slack and Jira.
+
+    Beside settings of real services there is no playground, though the demo uses none of Slack's and Jira's.
+    """
+    with contextlib.ExitStack() as until_the_end:
+        if real := real_settings(os.environ):
+            console.print(f"There is no playground beside real services: unset {', '.join(real)}.")
+        else:
+            port = free_port(PLAYGROUND_PORT)
+            place = Place(port, f"{stack.urls.web}/slack/events", jira.url)
+            workers = KillableWorkers(lambda name: stack.supervisor[name].pid)
+            playground = Playground(
+                slack, jira.site, place, stack.env["SLACK_SIGNING_SECRET"], workers=workers
+            )
+            until_the_end.enter_context(PlaygroundServer(playground, port))
+            console.print(f"Playground http://127.0.0.1:{port}/playground/", soft_wrap=True)
+        console.print(f"Slack endpoint {stack.urls.web}, Flower {stack.urls.flower}. Ctrl-C ends it.")
+        stack.supervisor.wait(cancelled)
 
 
 def _demo_jira(story: Story) -> JiraSite:
@@ -255,17 +289,13 @@ def _demo_jira(story: Story) -> JiraSite:
 
 
 def _env_of(slack: SlackSandbox, jira: JiraSandbox) -> dict[str, str]:
-    return {
-        "SLACK_API_URL": slack.api_url,
-        "SLACK_BOT_TOKEN": slack.token,
-        "JIRA_URL": jira.url,
-        "JIRA_EMAIL": jira.email,
-        "JIRA_API_TOKEN": jira.token,
-        "JIRA_PROJECT_KEY": "DEMO",
-        # A real Jira needs longer; this one shows every ticket within that time.
-        "JIRA_SETTLE_SECONDS": "4",
-        "JIRA_TIMEOUT_SECONDS": "2",
-    }
+    return sandbox_settings(
+        slack_api_url=slack.api_url,
+        slack_token=slack.token,
+        jira_url=jira.url,
+        jira_token=jira.token,
+        project="DEMO",
+    )
 
 
 def _has_sent(progress: Progress, bar: TaskID, enough: float, sender: threading.Thread) -> bool:

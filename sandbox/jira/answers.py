@@ -4,36 +4,45 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
-from typing import Any, Final
 
-from sandbox.jira.issues import Comment, Issue, RemoteLink
-from sandbox.jira.site import JiraSite, ScreenField
-
-Answer = dict[str, Any]
-
-_ACCOUNT_ID: Final = "5b10ac8d82e05b22cc7d4ef5"
-_TEXT_FIELD: Final = "com.atlassian.jira.plugin.system.customfieldtypes:textfield"
+from sandbox.jira.accounts import Account
+from sandbox.jira.issues import Attachment, Comment, Issue, RemoteLink
+from sandbox.jira.projects import IssueType
+from sandbox.jira.site import JiraSite
+from sandbox.jira.values import Answer, Shower
 
 
 class Answers:
-    """Builder of response bodies. ``base`` is the site's URL, ``version`` that of the API: 2 or 3."""
+    """Builder of response bodies.
 
-    def __init__(self, site: JiraSite, base: str, version: str) -> None:
+    Args:
+        base: URL of the site.
+        version: of the API, 2 or 3.
+        address: URL below which the API was asked, of site or gateway; ``self`` links are there.
+    """
+
+    def __init__(self, site: JiraSite, base: str, version: str, address: str | None = None) -> None:
         self._site = site
-        self._base = base
-        self._rest = f"{base}/rest/api/{version}"
-        self._cloud = version == "3"
+        self.base = base
+        self.rest = f"{address or base}/rest/api/{version}"
+        self.is_cloud = version == "3"
+        self.shower = Shower(self.rest, is_cloud=self.is_cloud)
 
     def created(self, issue: Issue) -> Answer:
         """Build the response to a create."""
-        return {"id": issue.id, "key": issue.key, "self": f"{self._rest}/issue/{issue.id}"}
+        return {"id": issue.id, "key": issue.key, "self": f"{self.rest}/issue/{issue.id}"}
 
     def issue(self, issue: Issue, fields: Collection[str], properties: Collection[str]) -> Answer:
-        """Show a ticket with these fields (all for ``*all`` and ``*navigable``) and entity properties."""
+        """Show a ticket with these fields (``*navigable``: all but files) and entity properties."""
         answer: Answer = {"expand": "renderedFields,names,schema", **self.created(issue)}
         shown = self._fields(issue)
-        if not {"*all", "*navigable"} & set(fields):
-            shown = {name: value for name, value in shown.items() if name in fields}
+        if "*all" not in fields:
+            navigable = "*navigable" in fields
+            shown = {
+                name: value
+                for name, value in shown.items()
+                if name in fields or (navigable and name != "attachment")
+            }
         if shown:
             answer["fields"] = shown
         if properties:
@@ -43,48 +52,35 @@ class Answers:
 
     def page(self, issues: Sequence[Answer], start: int, most: int, total: int) -> Answer:
         """Build the response to a search: ``issues`` from ``start`` on; ``total`` counts all."""
-        if not self._cloud:
+        if not self.is_cloud:
             return {"startAt": start, "maxResults": most, "total": total, "issues": list(issues)}
         end = start + len(issues)
         more = {"nextPageToken": str(end)} if end < total else {}
         return {"isLast": end >= total, "issues": list(issues), **more}
 
-    def myself(self) -> Answer:
-        """Show the account that the token belongs to."""
-        answer: Answer = {"emailAddress": self._site.email, "displayName": "threadsync", "active": True}
-        answer["timeZone"], answer["locale"] = "Etc/UTC", "en_GB"
-        if self._cloud:
-            link = f"{self._rest}/user?accountId={_ACCOUNT_ID}"
-            return {"self": link, "accountId": _ACCOUNT_ID, "accountType": "atlassian", **answer}
-        return {"self": f"{self._rest}/user?username=bot", "name": "bot", "key": "bot", **answer}
+    def account(self, account: Account) -> Answer:
+        """Show an account to others."""
+        return self.shower.account(account)
+
+    def myself(self, account: Account) -> Answer:
+        """Show the account that the login belongs to, with its own address and language."""
+        return {**self.account(account), "emailAddress": account.email, "locale": "en_GB"}
 
     def server_info(self) -> Answer:
         """Build the response that names this kind of Jira, Cloud or Server."""
-        numbers = [1001, 0, 0] if self._cloud else [10, 3, 12]
+        numbers = [1001, 0, 0] if self.is_cloud else [10, 3, 12]
         return {
-            "baseUrl": self._base,
+            "baseUrl": self.base,
             "version": ".".join(map(str, numbers)),
             "versionNumbers": numbers,
-            "deploymentType": "Cloud" if self._cloud else "Server",
+            "deploymentType": "Cloud" if self.is_cloud else "Server",
             "buildNumber": 100_300,
             "serverTitle": "Sandbox",
         }
 
-    def issue_types(self) -> Answer:
-        """Show the issue types that a ticket can have."""
-        types = [
-            {"self": f"{self._rest}/issuetype/{identity}", "id": identity, "name": name, "subtask": False}
-            for name, identity in self._site.issue_types.items()
-        ]
-        return self._create_meta("issueTypes", types)
-
-    def screen(self) -> Answer:
-        """Show the fields of the create screen."""
-        return self._create_meta("fields", [_shown(*item) for item in self._site.screen.items()])
-
     def link(self, issue: Issue, link: RemoteLink) -> Answer:
         """Build the response to the put of a remote link."""
-        return {"id": link.id, "self": f"{self._rest}/issue/{issue.key}/remotelink/{link.id}"}
+        return {"id": link.id, "self": f"{self.rest}/issue/{issue.key}/remotelink/{link.id}"}
 
     def whole_link(self, issue: Issue, link: RemoteLink) -> Answer:
         """Show a remote link in full, as a read returns it."""
@@ -95,46 +91,64 @@ class Answers:
         """Show a comment, with its entity properties on request."""
         shown: Answer = {
             "id": str(comment.id),
-            "self": f"{self._rest}/issue/{issue.key}/comment/{comment.id}",
+            "self": f"{self.rest}/issue/{issue.key}/comment/{comment.id}",
             "body": comment.body,
+            "created": _moment(comment.created),
+            "updated": _moment(comment.created),
         }
+        if author := self._account(comment.author):
+            shown["author"] = author
         properties = [{"key": key, "value": value} for key, value in comment.properties.items()]
         return {**shown, "properties": properties} if with_properties else shown
 
+    def attachment(self, attachment: Attachment) -> Answer:
+        """Show what is told of an attachment; ``content`` is the address of the file itself."""
+        shown: Answer = {
+            "self": f"{self.rest}/attachment/{attachment.id}",
+            "id": str(attachment.id),
+            "filename": attachment.filename,
+            "created": _moment(attachment.created),
+            "size": len(attachment.content),
+            "mimeType": attachment.content_type,
+            "content": f"{self.rest}/attachment/content/{attachment.id}",
+        }
+        author = self._account(attachment.author)
+        return {**shown, "author": author} if author else shown
+
     def _fields(self, issue: Issue) -> Answer:
-        site = self._site
-        return {
+        site, kind = self._site, self._type(issue)
+        level = site.project(issue.project).level(issue.level)
+        named = {"id": level.id, "name": level.name} if level else None
+        shown: Answer = {
             "project": {"id": site.projects[issue.project], "key": issue.project},
-            "issuetype": {"id": site.issue_types.get(issue.issue_type, "10001"), "name": issue.issue_type},
+            "issuetype": {
+                "id": kind.id if kind else "10001",
+                "name": issue.issue_type,
+                "subtask": bool(kind and kind.subtask),
+            },
             "summary": issue.summary,
             "description": issue.description,
             "labels": list(issue.labels),
             "created": _moment(issue.created),
+            "status": {"id": "1", "name": "To Do"},
+            "reporter": self._account(issue.reporter),
+            "creator": self._account(issue.creator),
+            "assignee": None,
+            "security": named,
+            "attachment": [self.attachment(attachment) for attachment in issue.attachments],
         }
+        for field_id, value in issue.fields.items():
+            field = kind.screen.get(field_id) if kind else None
+            shown[field_id] = self.shower.value(value, field.values_are if field else "")
+        return shown
 
-    def _create_meta(self, name: str, items: Sequence[Answer]) -> Answer:
-        """Build a page of create metadata; Data Center calls the items of each kind ``values``."""
-        page: Answer = {"maxResults": 50, "startAt": 0, "total": len(items)}
-        return {**page, name: items} if self._cloud else {**page, "isLast": True, "values": items}
+    def _type(self, issue: Issue) -> IssueType | None:
+        types = self._site.types_of(issue.project)
+        return next((kind for kind in types if kind.name == issue.issue_type), None)
 
-
-def _shown(field_id: str, field: ScreenField) -> Answer:
-    schema: Answer = {"type": field.type}
-    if field_id.startswith("customfield_"):
-        schema |= {"custom": _TEXT_FIELD, "customId": int(field_id.removeprefix("customfield_"))}
-    else:
-        schema["system"] = field_id
-    if field.type == "array":
-        schema["items"] = "string"
-    return {
-        "required": field.required,
-        "schema": schema,
-        "name": field.name,
-        "key": field_id,
-        "hasDefaultValue": field.has_default,
-        "operations": ["set"],
-        "fieldId": field_id,
-    }
+    def _account(self, account_id: str | None) -> Answer | None:
+        account = self._site.accounts.find(account_id or "")
+        return self.shower.account(account) if account else None
 
 
 def _moment(at: float) -> str:

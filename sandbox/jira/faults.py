@@ -9,7 +9,9 @@
     a refusal                                                            Throttle, Refuse,
                                                                          HtmlRefusal, Redirect
 
-The faults work on every endpoint. A request that Jira would refuse has no effect under a fault either.
+The faults work on every endpoint, also on the token server and ``_edge/tenant_info``. A request that Jira
+would refuse has no effect under a fault either. Read "ticket" as comment, attachment, link or property where
+a call makes one of these.
 """
 
 from __future__ import annotations
@@ -21,19 +23,44 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
-ENDPOINTS: Final = frozenset(
+ACTIONS: Final = frozenset(
     (
         "create",
+        "get",
         "search",
         "bulkfetch",
-        "get",
         "myself",
-        "createmeta",
-        "remotelink",
-        "comment",
         "serverinfo",
+        "priority",
+        "permissions",
+        "createmeta.types",
+        "createmeta.fields",
+        "project.search",
+        "project.list",
+        "project.get",
+        "user.search",
+        "user.assignable",
+        "user.get",
+        "group.search",
+        "comment.add",
+        "comment.list",
+        "comment.get",
+        "property.put",
+        "property.get",
+        "property.remove",
+        "attachment.add",
+        "attachment.get",
+        "attachment.content",
+        "attachment.meta",
+        "remotelink.put",
+        "remotelink.get",
+        "remotelink.remove",
+        "tenant",
+        "token",
     )
 )
+"""What a call does. Before the dot stands its endpoint, which is one kind of thing."""
+ENDPOINTS: Final = frozenset(action.partition(".")[0] for action in ACTIONS)
 BURST: Final = "jira-burst-based"
 ISSUE_WRITES: Final = "jira-per-issue-on-write"
 GLOBAL_QUOTA: Final = "jira-quota-global-based"
@@ -66,9 +93,9 @@ class Status:
 
 @dataclass(frozen=True)
 class CommitLate:
-    """Response that fails at once, while the ticket is made ``seconds`` later on the site's clock.
+    """Response that fails at once, while the call has its effect ``seconds`` later on the site's clock.
 
-    A comment too is made that late; other calls take effect at once.
+    That goes for whatever changes something in Jira: ticket, comment, attachment, remote link, property.
     """
 
     seconds: float
@@ -159,11 +186,11 @@ Fault = (
 )
 
 Plan = Callable[[str, Any], Fault | None]
-"""Function from a call's endpoint and body to its fault, or None."""
+"""Function from a call's endpoint and body to its fault, or None. A call that only reads has the body {}."""
 
 
 class FaultBook:
-    """Queues of faults by endpoint, first in, first out; after them the plan. Safe for threads."""
+    """Queues of faults by action or endpoint, first in, first out; after them the plan. Safe for threads."""
 
     def __init__(self) -> None:
         self.plan: Plan | None = None
@@ -172,21 +199,22 @@ class FaultBook:
         self._waiting: dict[str, deque[Fault]] = defaultdict(deque)
 
     def add(self, endpoint: str, *faults: Fault) -> None:
-        """Spoil the next calls of ``endpoint`` with these faults. Raises ``ValueError`` if it is unknown."""
-        if endpoint not in ENDPOINTS:
+        """Spoil the next calls of an action or endpoint. Raises ``ValueError`` for an unknown one."""
+        if endpoint not in ENDPOINTS | ACTIONS:
             raise ValueError(f"no such endpoint: {endpoint}")
         with self._lock:
             self._waiting[endpoint].extend(faults)
 
     def forget(self, endpoint: str) -> None:
-        """Drop the faults that wait for a call of ``endpoint``."""
+        """Drop the faults that wait for a call of this action or endpoint."""
         with self._lock:
             self._waiting[endpoint].clear()
 
-    def take(self, endpoint: str, body: Any) -> Fault | None:
+    def take(self, action: str, body: Any) -> Fault | None:
         """Remove and return the fault of this call, or None; count it as met."""
+        endpoint = action.partition(".")[0]
         with self._lock:
-            waiting = self._waiting[endpoint]
+            waiting = self._waiting[action] or self._waiting[endpoint]
             fault = waiting.popleft() if waiting else self.plan and self.plan(endpoint, body)
             if fault is not None:
                 self.met[type(fault).__name__] += 1

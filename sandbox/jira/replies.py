@@ -14,7 +14,9 @@ JSON_TYPE: Final = "application/json;charset=UTF-8"
 class Request:
     """A request: ``path`` and ``query`` are decoded, the names of ``headers`` in lower case.
 
-    ``base`` is the scheme and host that the client used.
+    Args:
+        base: the scheme and host that the client used.
+        at_gateway: True if it was sent to the port of gateway and token server, False for the site's.
     """
 
     method: str
@@ -23,6 +25,7 @@ class Request:
     headers: Mapping[str, str]
     body: bytes
     base: str = "http://127.0.0.1"
+    at_gateway: bool = False
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,11 @@ def error_reply(
 ) -> Reply:
     """Build an error in Jira's form: messages about the request, and errors by field."""
     return json_reply(status, {"errorMessages": list(messages), "errors": dict(errors or {})}, headers)
+
+
+def gateway_reply(status: int, message: str) -> Reply:
+    """Build an error in the form of Atlassian's gateway, which stands before Jira."""
+    return json_reply(status, {"code": status, "message": message})
 
 
 def html_reply(status: int, title: str) -> Reply:

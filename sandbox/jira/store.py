@@ -7,12 +7,12 @@ import itertools
 import threading
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Final
 
-from sandbox.jira.issues import Comment, Draft, Issue, RemoteLink
+from sandbox.jira.issues import Draft, Issue
 from sandbox.jira.jql import Query
 
 _FIRST_ID: Final = 10_000
@@ -38,7 +38,6 @@ class IssueStore:
         self.search_lag = search_lag
         self._lock = threading.RLock()
         self._ids = itertools.count(_FIRST_ID)
-        self._link_ids = itertools.count(_FIRST_ID)
         self._late_order = itertools.count()
         self._last_numbers: Counter[str] = Counter()
         self._issues: dict[str, Issue] = {}
@@ -81,38 +80,6 @@ class IssueStore:
         """Make the ticket after ``seconds``; it gets its id and key then."""
         with self._settled() as now:
             self._do_later(now + seconds, lambda due: self._commit(draft, due))
-
-    def put_link(self, issue_id: str, global_id: str | None, url: str, title: str) -> tuple[RemoteLink, bool]:
-        """Put a link in place of one with the same ``global_id``; return it, and True if it is new."""
-        with self._settled() as now:
-            issue = self._issues[issue_id]
-            old = [link for link in issue.remote_links if global_id and link.global_id == global_id]
-            link = RemoteLink(old[0].id if old else next(self._link_ids), global_id, url, title)
-            others = [other for other in issue.remote_links if other.id != link.id]
-            self._keep(replace(issue, remote_links=(*others, link)), now)
-            return link, not old
-
-    def remove_link(self, issue_id: str, global_id: str) -> bool:
-        """Remove the link; return False if there was none."""
-        with self._settled() as now:
-            issue = self._issues[issue_id]
-            others = tuple(link for link in issue.remote_links if link.global_id != global_id)
-            self._keep(replace(issue, remote_links=others), now)
-            return others != issue.remote_links
-
-    def add_comment(
-        self, issue_id: str, body: object, properties: Mapping[str, object], later: float = 0.0
-    ) -> Comment:
-        """Add a comment, now or ``later`` by so many seconds."""
-        with self._settled() as now:
-            comment = Comment(next(self._link_ids), body, properties)
-            self._do_later(now + later, lambda due: self._comment(issue_id, comment, due))
-        with self._settled():
-            return comment
-
-    def _comment(self, issue_id: str, comment: Comment, at: float) -> None:
-        if issue := self._issues.get(issue_id):
-            self._keep(replace(issue, comments=(*issue.comments, comment)), at)
 
     def _do_later(self, due: float, do: Callable[[float], object]) -> None:
         heapq.heappush(self._late, (due, next(self._late_order), do))
@@ -160,6 +127,19 @@ class IssueStore:
     def _next_number(self, project: str) -> int:
         self._last_numbers[project] += 1
         return self._last_numbers[project]
+
+    def _change(self, issue_id: str, later: float, change: Callable[[Issue, float], Issue]) -> None:
+        """Change a ticket now, or ``later`` by so many seconds, if it exists then."""
+
+        def make(at: float) -> None:
+            if issue := self._issues.get(issue_id):
+                self._keep(change(issue, at), at)
+
+        with self._settled() as now:
+            if later > 0:
+                self._do_later(now + later, make)
+            else:
+                make(now)
 
     def _keep(self, issue: Issue, at: float) -> Issue:
         self._issues[issue.id] = issue

@@ -1,17 +1,22 @@
 """The sandbox Jira without sockets, as a transport of httpx that raises a socket's errors.
 
 client = httpx.AsyncClient(transport=SandboxTransport(site, clock.advance), base_url="https://jira.example.com")
+
+Atlassian's own hosts are the gateway and the token server there; every other host is the site.
 """
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
+from typing import Final
 
 import httpx
 
 from sandbox.jira.replies import Drop, Reply, Request
 from sandbox.jira.routes import respond
 from sandbox.jira.site import JiraSite
+
+_GATEWAYS: Final = ("api.atlassian.com", "auth.atlassian.com")
 
 
 class SandboxTransport(httpx.AsyncBaseTransport):
@@ -76,4 +81,5 @@ async def _as_ours(request: httpx.Request) -> Request:
         headers={name.lower(): value for name, value in request.headers.items()},
         body=await request.aread(),
         base=str(url.copy_with(path="/", query=None, fragment=None)).rstrip("/"),
+        at_gateway=url.host in _GATEWAYS,
     )

@@ -1,4 +1,4 @@
-"""A Slack on localhost: Web API, response URLs and Socket Mode, with faults on demand.
+"""A Slack on localhost: Web API, files, response URLs and Socket Mode, with faults on demand.
 
 with SlackSandbox() as slack:
     slack.fail("chat.postMessage", RateLimited(1), Dropped())
@@ -10,10 +10,11 @@ with SlackSandbox() as slack:
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import itertools
 import json
+import secrets
 import threading
+import time
 from collections.abc import Collection, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -23,16 +24,21 @@ from typing import Any, Final, Self
 from aiohttp import WSMsgType, web
 
 from sandbox.faults import CutOff, Dropped, Fault, FaultQueue, Hangs, Page, RateLimited, Refused
+from sandbox.slack.http import PAGE, SIGN_IN, arguments_of, drop, rate_limited, token_of
+from sandbox.slack.response_urls import Place, ResponseUrl
+from sandbox.slack.scopes import SCOPES
 from sandbox.slack.workspace import Message, SlackError, SlackWorkspace
 
 RESPONSE_URL: Final = "response_url"
 """Name of response URLs in ``fail`` and ``calls``."""
 
+FILES: Final = "files"
+"""Name of downloads in ``fail`` and ``calls``."""
+
 SOCKET: Final = "socket"
 """Name of requested WebSockets in ``calls``."""
 
 _CONNECTIONS_OPEN: Final = "apps.connections.open"
-_PAGE: Final = "<!DOCTYPE html><html><body><h1>Bad gateway</h1></body></html>"
 
 
 @dataclass(frozen=True)
@@ -41,20 +47,6 @@ class Call:
 
     method: str
     arguments: Mapping[str, Any]
-
-
-SCOPES: Final = (
-    "app_mentions:read",
-    "channels:history",
-    "groups:history",
-    "chat:write",
-    "commands",
-    "users:read",
-)
-"""Scopes of the token, as every successful response lists them. The same as in handlers/manifest.yaml."""
-
-_NEEDS: Final = {"bots.info": "users:read", "users.info": "users:read"}
-"""Methods that need an optional scope."""
 
 
 class SlackSandbox:
@@ -91,7 +83,10 @@ class SlackSandbox:
         """True while WebSockets are refused. As with Slack, an address works once, not after a refusal."""
         self.deaf_and_dumb = False
         """True while open sockets stay open but send neither hello nor pong."""
+        self.is_down = False
+        """True while every call ends without a response."""
         self._addresses: set[str] = set()
+        self._response_urls: dict[str, ResponseUrl] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._stopping: asyncio.Event | None = None
@@ -129,9 +124,11 @@ class SlackSandbox:
         """Spoil the next calls of ``method`` with these faults, one each."""
         self._faults.add(method, *faults)
 
-    def new_response_url(self) -> str:
-        """Make a response URL for a payload."""
-        return f"{self.url}/response/{next(self._numbers)}"
+    def new_response_url(self, place: Place | None = None) -> str:
+        """Make a response URL for a payload. Its answers appear at ``place``; without one none does."""
+        name = secrets.token_hex(8)
+        self._response_urls[name] = ResponseUrl(place, time.monotonic())
+        return f"{self.url}/response/{name}"
 
     def send_over_socket(self, payload: Mapping[str, Any], kind: str = "events_api") -> str:
         """Deliver a payload to the app's open socket; return the envelope's id."""
@@ -160,7 +157,7 @@ class SlackSandbox:
             target=lambda: asyncio.run(self._serve(listening)), name="slack-sandbox", daemon=True
         )
         self._thread.start()
-        self.url = listening.result(10)
+        self.url = self.workspace.site = listening.result(10)
 
     def stop(self) -> None:
         """Stop the server, and return when its port is closed; calls that hang are ended."""
@@ -182,7 +179,8 @@ class SlackSandbox:
         self._loop, self._stopping = asyncio.get_running_loop(), asyncio.Event()
         app = web.Application()
         app.router.add_route("*", "/api/{method}", self._web_api)
-        app.router.add_post("/response/{number}", self._response_url)
+        app.router.add_post("/response/{name}", self._response_url)
+        app.router.add_get("/files-pri/{file}/{rest:.*}", self._file)
         app.router.add_get("/socket", self._socket)
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.2)
         await runner.setup()
@@ -199,61 +197,99 @@ class SlackSandbox:
             await runner.cleanup()
 
     async def _web_api(self, request: web.Request) -> web.StreamResponse:
-        method, arguments = request.match_info["method"], await _arguments(request)
+        method, arguments = request.match_info["method"], await arguments_of(request)
         self._calls.append(Call(method, arguments))
+        if self.is_down:
+            return drop(request)
         fault = self._faults.take(method)
         match fault:
             case RateLimited():
-                return _rate_limited(fault)
+                return rate_limited(fault)
             case Refused():
                 return web.json_response({"ok": False, "error": fault.error})
             case Page():
-                text = _PAGE if fault.text is None else fault.text
+                text = PAGE if fault.text is None else fault.text
                 return web.Response(text=text, status=fault.status, content_type=fault.content_type)
             case Hangs():
                 await asyncio.sleep(fault.seconds)
             case Dropped(committed=False):
-                return _drop(request)
+                return drop(request)
         answer = self._answer(method, request, arguments)
         headers = {"X-OAuth-Scopes": ",".join(self.scopes)} if answer["ok"] else {}
         if isinstance(fault, CutOff):
             text = json.dumps(answer)
             return web.Response(text=text[: len(text) // 2], content_type="application/json")
-        return _drop(request) if isinstance(fault, Dropped) else web.json_response(answer, headers=headers)
+        return drop(request) if isinstance(fault, Dropped) else web.json_response(answer, headers=headers)
 
     def _answer(self, method: str, request: web.Request, arguments: Mapping[str, Any]) -> dict[str, Any]:
-        token = request.headers.get("Authorization", "").removeprefix("Bearer ").strip()
-        token = token or str(arguments.get("token", ""))
+        token = token_of(request) or str(arguments.get("token", ""))
         expected = self.app_token if method == _CONNECTIONS_OPEN else self.token
         if token != expected:
             return {"ok": False, "error": "invalid_auth" if token else "not_authed"}
         if self.refuses is not None:
             return {"ok": False, "error": self.refuses}
-        needed = _NEEDS.get(method)
-        if needed and needed not in self.scopes:
-            return {"ok": False, "error": "missing_scope", "needed": needed}
         if method == _CONNECTIONS_OPEN:
             ticket = f"{next(self._numbers)}"
             self._addresses.add(ticket)
             return {"ok": True, "url": f"{self.url.replace('http', 'ws', 1)}/socket?ticket={ticket}"}
         try:
-            return self.workspace.call(method, arguments)
+            return self.workspace.call(method, arguments, self.scopes)
         except SlackError as exc:
-            return {"ok": False, "error": str(exc)}
+            return {"ok": False, "error": str(exc), **exc.more}
 
-    async def _response_url(self, request: web.Request) -> web.StreamResponse:
-        self._calls.append(Call(RESPONSE_URL, await _arguments(request)))
-        match self._faults.take(RESPONSE_URL):
-            case RateLimited() as fault:
-                return _rate_limited(fault)
-            case Refused(error):
-                return web.Response(text=error, status=404)
-            case Page(status):
-                return web.Response(text=_PAGE, status=status, content_type="text/html")
+    async def _file(self, request: web.Request) -> web.StreamResponse:
+        """Send a file to the bot. Anybody else gets what Slack sends then: a page to sign in, status 200."""
+        file_id = request.match_info["file"]
+        self._calls.append(Call(FILES, {"file": file_id, "token": token_of(request)}))
+        if self.is_down:
+            return drop(request)
+        match fault := self._faults.take(FILES):
+            case RateLimited():
+                return rate_limited(fault)
+            case Refused() | Page():
+                status, text = (fault.status, fault.text) if isinstance(fault, Page) else (404, None)
+                return web.Response(text=text or PAGE, status=status, content_type="text/html")
             case Hangs(seconds):
                 await asyncio.sleep(seconds)
             case Dropped():
-                return _drop(request)
+                return drop(request)
+        file = self.workspace.file(file_id)
+        is_ours = token_of(request) == self.token and self.refuses is None and "files:read" in self.scopes
+        if file is None or not is_ours:
+            return web.Response(text=SIGN_IN, content_type="text/html")
+        content = file.content[: len(file.content) // 2] if isinstance(fault, CutOff) else file.content
+        return web.Response(body=content, headers={"Content-Type": file.mimetype})
+
+    async def _response_url(self, request: web.Request) -> web.StreamResponse:
+        arguments = await arguments_of(request)
+        self._calls.append(Call(RESPONSE_URL, arguments))
+        if self.is_down:
+            return drop(request)
+        match self._faults.take(RESPONSE_URL):
+            case RateLimited() as fault:
+                return rate_limited(fault)
+            case Refused(error):
+                return web.Response(text=error, status=404)
+            case Page(status):
+                return web.Response(text=PAGE, status=status, content_type="text/html")
+            case Hangs(seconds):
+                await asyncio.sleep(seconds)
+            case Dropped():
+                return drop(request)
+        return self._responded(request.match_info["name"], arguments)
+
+    def _responded(self, name: str, answer: dict[str, Any]) -> web.Response:
+        url = self._response_urls.get(name)
+        if url is None or url.place is None:
+            return web.Response(text="ok")
+        fault = url.fault(time.monotonic())
+        if fault:
+            return web.json_response({"ok": False, "error": fault}, status=404)
+        url.uses += 1
+        try:
+            self.workspace.respond(url.place, answer)
+        except SlackError as exc:
+            return web.json_response({"ok": False, "error": str(exc)}, status=500)
         return web.Response(text="ok")
 
     async def _socket(self, request: web.Request) -> web.StreamResponse:
@@ -278,29 +314,3 @@ class SlackSandbox:
         finally:
             self._sockets.discard(socket)
         return socket
-
-
-async def _arguments(request: web.Request) -> dict[str, Any]:
-    """Read a call's arguments from its query, and from its body in JSON or as a form."""
-    arguments: dict[str, Any] = dict(request.query)
-    if request.content_type == "application/json":
-        # The SDK says JSON also where it sends nothing.
-        text = await request.text() or "{}"
-        with contextlib.suppress(ValueError):
-            body = json.loads(text)
-            arguments |= body if isinstance(body, dict) else {}
-    else:
-        arguments |= {name: value for name, value in (await request.post()).items() if isinstance(value, str)}
-    return arguments
-
-
-def _rate_limited(fault: RateLimited) -> web.Response:
-    headers = {"Retry-After": str(fault.retry_after)}
-    return web.json_response({"ok": False, "error": "ratelimited"}, status=429, headers=headers)
-
-
-def _drop(request: web.Request) -> web.Response:
-    """End the connection now; the returned response is never sent."""
-    if request.transport:
-        request.transport.abort()
-    return web.Response()

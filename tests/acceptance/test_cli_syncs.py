@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import json
 from typing import get_args
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 
 from tests.support.command_runs import Run, failure, output, run_in
 from tests.support.endings import state_after
+from threadsync.actors import NamedActor
+from threadsync.channel_settings.resolution import Defaults, Sourced
 from threadsync.syncs import Draft, SyncStatus
 from worker.db import SessionStore
 from worker.db.pool import Pool
 from worker.db.syncs.claim import Claim, Ending
 from worker.db.syncs.store import SyncStore
+from worker.db.ticket_steps.store import StepKey
 
 DRAFT = Draft(summary="Secret plans", description="of *mine*")
 
@@ -46,7 +49,7 @@ def begin(syncs: SyncStore, session_id: UUID) -> Claim:
         claim,
         site="jira.example",
         project_key="PROJ",
-        default_project_key="PROJ",
+        defaults=Defaults(Sourced("PROJ", "settings"), Sourced("Task", "settings")),
         baseline=0,
         at_once=9,
         deadline=15,
@@ -234,3 +237,29 @@ def test_what_is_not_there(run: Run, store: SessionStore) -> None:
     assert "no ticket was requested" in failure(run("syncs", "show", str(session.id)))
     assert "no session" in failure(run("syncs", "show", "C0123", "1700000000.000010"))
     assert "--all-blocked" in failure(run("syncs", "retry", "--reason", "x"), code=2)
+
+
+def test_the_steps_after_a_ticket_are_shown(run: Run, store: SessionStore, syncs: SyncStore) -> None:
+    """What follows a ticket is shown with its state, also for a ticket that was only linked."""
+    session_id = ask(store)
+    created = Ending(
+        "done", "create", "created", jira_id="10001", jira_key="PROJ-1", origin="created", number=1
+    )
+    bring_to(syncs, session_id, created)
+    claim = syncs.steps.claim(StepKey(session_id, "10001", "link"), lease=60)
+    assert claim is not None
+    syncs.steps.end(claim, "rejected", http_status=400, fields=["object"])
+    text = output(run("syncs", "show", str(session_id)))
+    for shown in (
+        "permalink of the thread",
+        "given up: rejected",
+        "HTTP 400: object",
+        "settings of the channel",
+    ):
+        assert shown in " ".join(text.split())
+    detail = json.loads(output(run("syncs", "show", str(session_id), "--json")))
+    assert [step["step"] for step in detail["steps"]] == ["link", "plan"]
+    store.get_or_create_session("C0124", "1700000000.000009", "U1")
+    store.link("C0124", "1700000000.000009", "PROJ-77", NamedActor(name="ann", via="api"), uuid4())
+    shown = output(run("sessions", "show", "C0124", "1700000000.000009"))
+    assert "permalink of the thread" in shown

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from typing import Any, Final
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import psycopg
 import pytest
@@ -12,7 +12,17 @@ from psycopg.types.json import Jsonb
 
 from console.timeline import timeline
 from threadsync.actors import NamedActor, SlackActor, as_json, readable_actor
-from threadsync.commands import GetOrCreate, MergeContext
+from threadsync.command import Command
+from threadsync.commands import (
+    ChannelMoved,
+    GetOrCreate,
+    Link,
+    MarkSynced,
+    MergeContext,
+    RequestSync,
+    Unlink,
+    UpdateStatus,
+)
 from threadsync.errors import InvalidCommand
 from threadsync.sync_commands import RetrySync
 from threadsync.syncs import Draft
@@ -47,10 +57,10 @@ def test_each_step_keeps_its_actor(pool: Pool, store: SessionStore) -> None:
     current = store.get_session(session.id)
     assert current is not None
     events = timeline(current, ready_at, synced_at, SyncStore(pool).get(session.id), actors=actors)
-    said = {event.what: event.why for event in events}
-    assert said["Session opened"] == "by U0456 of T0123 in Slack"
-    assert said["Ready to sync"] == "by Bob B. (console, 10.0.0.7)"
-    assert said["Ticket requested"] == "latest draft by U0456 of T0123 in Slack"
+    said = {event.what: (event.why, str(event.by)) for event in events}
+    assert said["Session opened"] == ("", "U0456 of T0123 in Slack")
+    assert said["Ready to sync"] == ("", "Bob B. (console, 10.0.0.7)")
+    assert said["Ticket requested"] == ("latest draft", "U0456 of T0123 in Slack")
 
 
 def test_a_channels_patch_and_move_keep_their_actor(pool: Pool, store: SessionStore) -> None:
@@ -59,14 +69,63 @@ def test_a_channels_patch_and_move_keep_their_actor(pool: Pool, store: SessionSt
     store.merge_channel_context(CHANNEL, {"topic": "one"}, command_id, ANN)
     store.merge_channel_context(CHANNEL, {"topic": "one"}, command_id, BOB)
     store.channel_moved(CHANNEL, "C0NEW", BOB)
+    store.channel_moved(CHANNEL, "C0NEW", ANN)
+    store.merge_channel_context(CHANNEL, {"topic": "of a program"}, uuid4())
+    told = [(item.action, item.by, item.task_name) for item in OverviewStore(pool).decisions(10)]
+    assert told == [
+        ("move_channel", str(BOB), f"{CHANNEL}: to C0NEW"),
+        ("patch_channel", str(ANN), CHANNEL),
+    ]
     with pool.connection() as connection:
-        (patch,) = connection.execute("SELECT applied_by FROM channel_context_commands").fetchall()
+        patch = connection.execute(
+            "SELECT applied_by FROM channel_context_commands WHERE command_id = %s", [command_id]
+        ).fetchone()
         moved = connection.execute("SELECT channel_id, moved_by FROM channel_aliases").fetchall()
-    assert patch["applied_by"] == SLACK
+    assert patch == {"applied_by": SLACK}
     assert {row["channel_id"]: row["moved_by"] for row in moved} == {
         CHANNEL: json.loads(as_json(BOB) or ""),
         "C0NEW": None,
     }
+
+
+_THREAD: Final = {"channel_id": CHANNEL, "thread_ts": THREAD}
+CHANGES: Final[tuple[Command[Any], ...]] = (
+    GetOrCreate(**_THREAD, user_id="U1", actor=NamedActor(name="one", via="api")),
+    UpdateStatus(**_THREAD, status="ready_to_sync", actor=NamedActor(name="two", via="api")),
+    RequestSync(
+        **_THREAD,
+        draft=Draft(summary="x"),
+        drafted_at="1700000001.000100",
+        actor=NamedActor(name="three", via="api"),
+    ),
+    MarkSynced(**_THREAD, jira_key="PROJ-1", actor=NamedActor(name="four", via="api")),
+    Unlink(
+        **_THREAD,
+        jira_key="PROJ-1",
+        actor=NamedActor(name="five", via="api"),
+        reason="x",
+        command_id=uuid4(),
+    ),
+    Link(**_THREAD, jira_key="PROJ-2", actor=NamedActor(name="six", via="api"), command_id=uuid4()),
+    MergeContext(
+        channel_id=CHANNEL, patch={"a": 1}, command_id=uuid4(), actor=NamedActor(name="seven", via="api")
+    ),
+    ChannelMoved(channel_id=CHANNEL, new_channel_id="C0NEW", actor=NamedActor(name="eight", via="api")),
+)
+
+
+def test_every_change_has_its_actor_in_the_trail(pool: Pool, store: SessionStore) -> None:
+    """Each command that changes something is told with its actor: steps of sessions, and all else."""
+    changing = {item for item in COMMANDS if "actor" in item.model_fields}
+    assert {type(command) for command in CHANGES} == changing
+    for command in CHANGES:
+        store.run(command)
+        session = store.get_session_by_thread(CHANNEL, THREAD)
+        assert session is not None
+        steps = OverviewStore(pool).actors(session.id)
+        told = [item.by for item in OverviewStore(pool).decisions(20)]
+        told += map(str, (steps.opened_by, steps.ready_by, steps.drafted_by, steps.synced_by))
+        assert str(getattr(command, "actor", None)) in told
 
 
 def test_decisions_are_claims_of_where_they_were_made(pool: Pool, store: SessionStore) -> None:
@@ -97,12 +156,16 @@ def test_a_retry_that_comes_again_undoes_no_decision(pool: Pool, store: SessionS
     store.request_sync(CHANNEL, THREAD, Draft(summary="One"), "1700000001.000100")
     syncs, pressed, again = SyncStore(pool), uuid4(), uuid4()
     by_cli = decisions.signature("ada", "not wanted", "cli")
+
+    def retried(act: UUID) -> str:
+        return syncs.retry_once(session.id, actor="U0456", reason="pressed", acted_by=ANN, command_id=act)
+
     decisions.give_up(pool, session, by_cli)
-    assert syncs.retry(session.id, actor="U0456", reason="pressed", acted_by=ANN, command_id=pressed)
+    assert retried(pressed) == "applied"
     decisions.give_up(pool, session, by_cli)
-    assert not syncs.retry(session.id, actor="U0456", reason="pressed", acted_by=ANN, command_id=pressed)
+    assert retried(pressed) == "unchanged"
     assert [item.action for item in syncs.actions(session.id)] == ["give_up", "retry", "give_up"]
-    assert syncs.retry(session.id, actor="U0456", reason="pressed", acted_by=ANN, command_id=again)
+    assert retried(again) == "applied"
 
 
 def test_unlink_says_what_it_met(pool: Pool, store: SessionStore) -> None:
@@ -167,8 +230,10 @@ def test_an_actor_that_is_none_is_refused(actor: Any) -> None:
 def test_an_actor_travels_as_it_is_and_may_be_missing() -> None:
     """A command keeps its actor, ignores the actor's unknown fields, and stays valid without one."""
     thread = {"channel_id": CHANNEL, "thread_ts": THREAD, "user_id": "U1"}
-    command = GetOrCreate.from_message([], {**thread, "actor": {**SLACK, "groups": ["S1"]}})
+    command = GetOrCreate.from_message([], {**thread, "actor": {**SLACK, "email": "a@b.example"}})
     assert command.arguments() == {**thread, "actor": SLACK}
+    told = {**SLACK, "groups": ["S1"], "member": False}
+    assert GetOrCreate.from_message([], {**thread, "actor": told}).arguments() == {**thread, "actor": told}
     assert GetOrCreate.from_message([], thread).arguments() == thread
     patch = {"channel_id": CHANNEL, "patch": {"a": None}, "command_id": str(uuid4())}
     assert MergeContext.from_message([], patch).arguments() == patch

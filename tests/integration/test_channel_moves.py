@@ -20,6 +20,7 @@ from tests.support.status_story import CHANNEL as STORY_CHANNEL
 from tests.support.status_story import THREAD as STORY_THREAD
 from tests.support.status_story import Story
 from tests.support.waiting import wait_until
+from threadsync.channel_settings.resolution import Defaults, Sourced
 from threadsync.errors import InvalidCommand
 from threadsync.syncs import Draft
 from worker.db import AsyncSessionStore, SessionStore
@@ -168,7 +169,7 @@ def _begin(pool: Pool, claim: Any) -> Begun | None:
         claim,
         site="jira.example",
         project_key="PROJ",
-        default_project_key="PROJ",
+        defaults=Defaults(Sourced("PROJ", "settings"), Sourced("Task", "settings")),
         baseline=1,
         at_once=9,
         deadline=20,

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from html.parser import HTMLParser
 from typing import Any, LiteralString
+from urllib.parse import unquote
+from uuid import uuid4
 
 import httpx
 import psycopg
@@ -21,6 +23,7 @@ from console.access import COOKIE
 from tests.support.command_runs import output, run_in
 from tests.support.console_client import PASSWORD, console_on, sign_in, token
 from tests.support.servers import as_owner, ask
+from threadsync.actors import NamedActor
 from threadsync.broker.options import broker_options
 from threadsync.config import Settings
 from threadsync.dead_letters import DeadLetter
@@ -34,12 +37,13 @@ from worker.db.dead_letters.store import DeadLetterStore
 from worker.db.overview.store import OverviewStore
 from worker.db.pool import Pool
 from worker.db.syncs.store import SyncStore
+from worker.db.ticket_steps.store import StepKey
 from worker.observe.line_limit import LineLimit
 from worker.operate import decisions
 from worker.operate.decisions import Signature
 
 HOSTILE = "<script>alert(1)</script>"
-PAGES = ("/", "/sessions", "/syncs", "/dead", "/audit", "/forget")
+PAGES = ("/", "/sessions", "/syncs", "/channels", "/channels/C1", "/dead", "/audit", "/forget")
 
 
 def send_by(broker_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -439,13 +443,14 @@ def test_sessions_are_found(ada: httpx.Client, pool: Pool) -> None:
     def threads(**query: str) -> list[str]:
         answer = ada.get("/console/sessions", params=query)
         assert answer.status_code == 200, answer.text
-        return re.findall(r">(C\d / [\d.]+)</a>", answer.text)
+        return re.findall(r'title="(C\d / [\d.]+)"', answer.text)
 
-    newest = [f"C{2 - number % 2} / 1700000000.{number:06}" for number in range(60, 0, -1)]
+    # The synced one was opened first, and changed last.
+    newest = [f"C{2 - number % 2} / 1700000000.{number:06}" for number in (1, *range(60, 1, -1))]
     assert threads() == newest[:50]
-    cursor = re.search(r"cursor=([0-9a-f-]+)", ada.get("/console/sessions").text)
+    cursor = re.search(r"cursor=([^\"&]+)", ada.get("/console/sessions").text)
     assert cursor
-    assert threads(cursor=cursor[1]) == newest[50:]
+    assert threads(cursor=unquote(cursor[1])) == newest[50:]
     assert threads(channel="C2") == [line for line in newest if line.startswith("C2")]
     assert threads(channel="C1", status="synced") == threads(status="synced") == ["C1 / 1700000000.000001"]
     for text in (
@@ -473,6 +478,13 @@ BAD_ADDRESSES = {
     "/sessions?q=hello": 400,
     "/sessions?status=lost": 400,
     "/sessions?cursor=x": 400,
+    # Of before lists were sorted by change.
+    "/sessions?cursor=01890a5d-ac96-774b-bcce-b302099a8057": 400,
+    "/syncs?state=done&cursor=01890a5d-ac96-774b-bcce-b302099a8057": 400,
+    "/dead?cursor=01890a5d-ac96-774b-bcce-b302099a8057": 400,
+    "/sessions?cursor=2026-99-99T00:00:00_01890a5d-ac96-774b-bcce-b302099a8057": 400,
+    "/sessions?channel=%23ops": 400,
+    "/channels?channel=%23ops": 400,
     "/sessions?channel=%00": 400,
     "/sessions/no-id": 400,
     "/sessions/00000000-0000-7000-8000-000000000000": 404,
@@ -523,7 +535,7 @@ def test_charts_show_what_happened(ada: httpx.Client, pool: Pool) -> None:
     assert "the last hour; opened: 1, ready: 1, synced: 1" in page
     assert "created: 0, found: 1, refused: 0" in page
     assert "at most 77 s" in page
-    rows = re.findall(r"<tr><td>2[^<]*UTC</td>((?:<td>[^<]*</td>)+)</tr>", page)
+    rows = re.findall(r"<tr><td>[^<]*UTC</td>((?:<td>[^<]*</td>)+)</tr>", page)
     assert "<td>1</td><td>1</td><td>1</td>" in rows
     assert "<td>0</td><td>77</td><td>0</td><td>0</td>" in rows
 
@@ -613,3 +625,20 @@ def test_a_thread_a_channel_and_a_person_are_forgotten(
     assert "ocelot" not in trail.lower().replace("u0ocelot", "ocelot")
     assert "forgotten" in ada.get(f"/console{path}").text
     assert press(ada, f"{path}/link", path, key="PROJ-1", reason="why").status_code == 409
+
+
+def test_the_steps_after_a_ticket_are_on_its_page(ada: httpx.Client, pool: Pool) -> None:
+    """The page of a session lists what follows its ticket, with state and Jira's refusal."""
+    session = a_session(pool)
+    actor = NamedActor(name="ann", via="api")
+    SessionStore(pool).link(session.channel_id, session.thread_ts, "PROJ-77", actor, uuid4())
+    steps = SyncStore(pool).steps
+    page = ada.get(f"/console/sessions/{session.id}").text
+    link = '<a href="https://jira.example.com/browse/PROJ-77" rel="noreferrer">PROJ-77</a>'
+    assert f"{link}, permalink of the thread: waiting" in page
+    claim = steps.claim(StepKey(session.id, "PROJ-77", "link"), lease=60)
+    assert claim is not None
+    steps.end(claim, "rejected", http_status=400, fields=["object"])
+    page = ada.get(f"/console/sessions/{session.id}").text
+    assert "given up: rejected" in page
+    assert "(Jira: HTTP 400: object)" in page

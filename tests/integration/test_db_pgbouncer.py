@@ -23,6 +23,7 @@ from psycopg.sql import SQL, Identifier, Literal
 from pydantic import SecretStr
 
 from tests.support.servers import PostgresForTests, ask
+from threadsync.channel_settings.resolution import Defaults, Sourced
 from threadsync.config import Settings, get_settings
 from threadsync.errors import DatabaseFault, DatabaseUnavailable
 from worker.db import AsyncSessionStore, SessionStore
@@ -172,7 +173,7 @@ def begin_a_create(store: SyncStore) -> None:
         claim,
         site="s",
         project_key="P",
-        default_project_key="P",
+        defaults=Defaults(Sourced("P", "settings"), Sourced("Task", "settings")),
         baseline=0,
         at_once=1,
         deadline=1,

@@ -12,14 +12,18 @@ from psycopg.sql import SQL
 
 from tests.support.scale import bounded
 from tests.support.servers import PostgresForTests, as_owner, ask
+from worker.db.channels import sql as channel_queries
 from worker.db.dead_letters import sql as dead_letter_queries
+from worker.db.overview import changed_sql
 from worker.db.overview import sql as overview_queries
+from worker.db.reporters import sql as reporter_queries
 from worker.db.session_parts import ACT
 from worker.db.sessions import many_sql
 from worker.db.sessions import sql as queries
 from worker.db.status_messages import sql as status_queries
 from worker.db.syncs import decision_sql, site_sql
 from worker.db.syncs import sql as sync_queries
+from worker.db.ticket_steps import sql as step_queries
 from worker.db.unlinked import sql as left_queries
 
 # Constants that do not match are parts of these statements.
@@ -33,7 +37,11 @@ STATEMENTS: Final = {
         ("SYNC_", site_sql),
         ("SYNC_", decision_sql),
         ("LEFT_", left_queries),
+        ("STEP_", step_queries),
+        ("REPORTER_", reporter_queries),
         ("STATUS_", status_queries),
+        ("CHANNEL_", channel_queries),
+        ("CHANGED_", changed_sql),
     )
     for name, value in vars(module).items()
     if name.isupper() and not name.startswith("_") and isinstance(value, str) and STATEMENT.match(value)
@@ -54,8 +62,15 @@ SCANNED: Final = {
     "COUNTS": {"thread_sessions", "syncs", "dead_letters", "jira_sites"},
 }
 
-# Tables with one row, or with the people and channels that were forgotten and the acts for that.
-TINY: Final = {"slack_installation", "forgotten_channels", "forgotten_people", "forget_acts"}
+# Tables with one row, or with the people and channels that were forgotten and the acts for that, or with at
+# most two rows for each project.
+TINY: Final = {
+    "slack_installation",
+    "forgotten_channels",
+    "forgotten_people",
+    "forget_acts",
+    "jira_reporters",
+}
 
 ROWS: Final = bounded(100_000, 20_000)
 """Rows of most tables. The fewer there are, the sooner a scan is the cheaper plan."""
@@ -71,6 +86,8 @@ INSERT INTO channel_context (channel_id, context_data)
 SELECT 'C' || n, '{"topic": "release"}' FROM generate_series(1, %(rows)s) AS n;
 INSERT INTO channel_context_commands (channel_id, command_id)
 SELECT 'C' || n % 1000, uuidv7() FROM generate_series(1, %(rows)s) AS n;
+INSERT INTO channel_acts (channel_id, act, command_id, settings)
+SELECT 'C' || n % 1000, 'set', uuidv7(), '{labels}' FROM generate_series(1, %(rows)s) AS n;
 INSERT INTO redeliveries (task_id, task_name, deliveries)
 SELECT gen_random_uuid(), 'sessions.mark_synced', 2 FROM generate_series(1, %(rows)s);
 INSERT INTO dead_letters (task_id, task_name, queue, arguments, error_type, error, attempts,
@@ -92,6 +109,8 @@ INSERT INTO session_acts (command_id, session_id, act, jira_key, outcome, actor)
 SELECT uuidv7(), id, 'unlink', 'PROJ-1', 'applied', '{"user_id": "U1", "team_id": "T1"}' FROM thread_sessions;
 INSERT INTO left_tickets (session_id, jira_key, act_id, next_attempt_at)
 SELECT id, 'PROJ-1', id, NULL FROM thread_sessions;
+INSERT INTO ticket_steps (session_id, jira_id, step, jira_key, next_attempt_at)
+SELECT id, '1', step, 'PROJ-1', NULL FROM thread_sessions, unnest(ARRAY['link', 'plan', 'thread']) AS step;
 INSERT INTO syncs (session_id, draft, drafted_at, state, site, project_key, marker, jira_key, origin, done_at,
                    next_attempt_at, announce_at, reason, parked)
 SELECT id, '{"summary": "x"}', 1, CASE WHEN status = 'synced' THEN 'done' ELSE 'blocked' END, 'jira-1',

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from tests.support.endings import state_after
+from threadsync.channel_settings.resolution import Defaults, Sourced
 from threadsync.errors import InvalidCommand, SessionNotFound
 from threadsync.syncs import Draft, SyncState
 from worker.db import SessionStore
@@ -65,7 +66,7 @@ def begin(syncs: SyncStore, claimed: Claim, **changes: Any) -> int | None:
     arguments: dict[str, Any] = {
         "site": SITE,
         "project_key": "PROJ",
-        "default_project_key": "PROJ",
+        "defaults": Defaults(Sourced("PROJ", "settings"), Sourced("Task", "settings")),
         "baseline": 7,
         "at_once": 1,
         "deadline": 15,

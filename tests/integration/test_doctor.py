@@ -29,6 +29,7 @@ from tests.support.servers import as_member
 from tests.support.waiting import wait_until
 from tests.support.workers import ROOT
 from threadsync.config import Settings, get_settings
+from threadsync.marker import site_of
 from worker.db.migrate import migrate, migrations
 from worker.db.roles import CONSOLE, READ, RUN, create_login, create_roles
 from worker.doctor.examination import examine
@@ -161,6 +162,18 @@ def with_sql(plant: str, undo: str) -> Plant:
         ward.undo.append(lambda: ward.sql(undo))
 
     return planted
+
+
+def hide_a_reporter(ward: Ward) -> None:
+    """Let a worker have met a ticket that its reporter hides from us."""
+    ward.env["JIRA_REPORTER"] = "requester"
+    site = site_of(ward.jira.url)
+    with psycopg.connect(ward.postgres.url, autocommit=True) as connection:
+        connection.execute(
+            "INSERT INTO jira_reporters (site, project_key, problem, jira_id, noted_at, looked_at) "
+            "VALUES (%s, 'PROJ', 'hidden', '10007', now(), now())",
+            (site,),
+        )
 
 
 def wrong_password(name: str) -> Plant:
@@ -461,6 +474,16 @@ MISTAKES: dict[str, tuple[Plant, str, str, str]] = {
         "warning",
         "log_error_verbosity = terse",
     ),
+    "channels: junk": (
+        with_sql(
+            "INSERT INTO channel_context (channel_id, context_data) "
+            """VALUES ('C0JUNK', '{"threadsync": {"labels": "canary"}}')""",
+            "DELETE FROM channel_context WHERE channel_id = 'C0JUNK'",
+        ),
+        "channels: settings",
+        "warning",
+        "threadsync channels set",
+    ),
     "nothing takes messages": (queue_that_waits, "running: queue sessions", "error", "restart a worker"),
     "slack: token": (set_env(SLACK_BOT_TOKEN="xoxb-wrong"), "slack: token", "error", "reinstall"),
     "slack: user's token": (
@@ -486,6 +509,12 @@ MISTAKES: dict[str, tuple[Plant, str, str, str]] = {
         "slack: scopes",
         "error",
         "add app_mentions:read, channels:history, groups:history",
+    ),
+    "slack: optional scopes": (
+        lambda ward: setattr(ward.slack, "scopes", NEEDED_SCOPES),
+        "slack: optional scopes",
+        "warning",
+        "add files:read, users:read",
     ),
     "slack: no secret": (
         unset_env("SLACK_SIGNING_SECRET"),
@@ -527,7 +556,15 @@ MISTAKES: dict[str, tuple[Plant, str, str, str]] = {
     ),
     "jira: away": (set_env(JIRA_URL=f"http://{NOWHERE}"), "jira: login", "error", "JIRA_URL"),
     "jira: token": (set_env(JIRA_API_TOKEN="wrong"), "jira: login", "error", "JIRA_API_TOKEN"),
-    "jira: e-mail": (unset_env("JIRA_EMAIL"), "jira: settings", "error", "JIRA_EMAIL"),
+    "jira: e-mail": (unset_env("JIRA_EMAIL"), "settings", "error", "correct the variable"),
+    "jira: two logins": (
+        set_env(JIRA_OAUTH_CLIENT_ID="client"),
+        "settings",
+        "error",
+        "correct the variable",
+    ),
+    "jira: ends": (set_env(JIRA_TOKEN_EXPIRES="2020-01-01"), "jira: expiry", "error", "another token"),
+    "jira: reporter": (hide_a_reporter, "jira: reporter", "warning", "browse these projects"),
     "jira: half": (unset_env("JIRA_URL"), "jira: settings", "error", "both"),
     "jira: http": (
         set_env(JIRA_URL="http://jira.invalid", JIRA_ALLOW_HTTP="true"),
@@ -643,7 +680,7 @@ ROLES = {
         *("JIRA_URL", "JIRA_EMAIL", "JIRA_API_TOKEN", "JIRA_PROJECT_KEY"),
     },
     "lookups": {
-        *("CELERY_BROKER_URL", "DATABASE_URL"),
+        *("CELERY_BROKER_URL", "DATABASE_URL", "SLACK_BOT_TOKEN", "SLACK_API_URL"),
         *("JIRA_URL", "JIRA_EMAIL", "JIRA_API_TOKEN", "JIRA_PROJECT_KEY"),
     },
     "beat": {"CELERY_BROKER_URL"},
@@ -662,7 +699,9 @@ OF_NO_MATTER = {
     *("LOG_FORMAT", "METRICS_HOST", "METRICS_PORT", "THREADSYNC_ROLE", "THREADSYNC_CONSOLE_PASSWORD"),
     "PUBLIC_HOSTS",
     *("OTEL_TRACES_EXPORTER", "OTEL_EXPORTER_OTLP_ENDPOINT", "JIRA_DEPLOYMENT", "JIRA_ISSUE_TYPE"),
-    "JIRA_ALLOW_HTTP",
+    *("JIRA_ALLOW_HTTP", "JIRA_CLOUD_ID", "JIRA_TOKEN_EXPIRES"),
+    *("JIRA_OAUTH_CLIENT_ID", "JIRA_OAUTH_CLIENT_SECRET", "JIRA_OAUTH_TOKEN_URL", "JIRA_API_GATEWAY"),
+    "JIRA_REPORTER",
     *("RETENTION_DRAFTS_DAYS", "RETENTION_LETTERS_DAYS", "RETENTION_SESSIONS_DAYS"),
 }
 """Settings that a service may have besides, but that do not affect its health."""

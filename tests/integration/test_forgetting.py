@@ -16,6 +16,7 @@ from tests.support.endings import state_after
 from tests.support.forgetting import CHANNEL, DRAFT, LATER, OTHER, PERSON, THREAD, begun, dump
 from tests.support.servers import PostgresForTests, as_owner, ask
 from threadsync.actors import NamedActor, SlackActor
+from threadsync.channel_settings.resolution import Defaults, Sourced
 from threadsync.config import get_settings
 from threadsync.errors import CommandFailed, DatabaseFault, InvalidCommand
 from threadsync.syncs import Draft
@@ -64,7 +65,12 @@ def claimed(pool: Pool, session_id: UUID) -> Any:
 
 def begins(syncs: SyncStore, claim: Any) -> bool:
     """Return True if a create may be sent."""
-    where: Any = {"site": "jira", "project_key": "PROJ", "default_project_key": "PROJ", "baseline": 1}
+    where: Any = {
+        "site": "jira",
+        "project_key": "PROJ",
+        "defaults": Defaults(Sourced("PROJ", "settings"), Sourced("Task", "settings")),
+        "baseline": 1,
+    }
     return syncs.begin_create(claim, **where, at_once=1, deadline=10, turn=10, lease=60) is not None
 
 

@@ -35,7 +35,7 @@ from threadsync.config import get_settings
 from threadsync.errors import CommandFailed, InvalidCommand, SessionNotFound
 from threadsync.lookup_commands import LinkLookup
 from threadsync.reply_commands import SayReply
-from threadsync.sync_commands import Leave, RetrySync, Sync
+from threadsync.sync_commands import Follow, Leave, RetrySync, Sync
 from threadsync.syncs import Draft
 from worker.celery import app
 from worker.cli.forget import session_of
@@ -320,7 +320,15 @@ def test_a_step_under_way_in_anothers_thread_keeps_nothing_of_a_person(
 
 def test_the_names_of_all_arguments_are_known() -> None:
     """The names of all arguments of commands, drafts and actors are exempt from redaction."""
-    commands: tuple[type[Command[Any]], ...] = (*COMMANDS, Sync, RetrySync, Leave, LinkLookup, SayReply)
+    commands: tuple[type[Command[Any]], ...] = (
+        *COMMANDS,
+        Sync,
+        RetrySync,
+        Leave,
+        Follow,
+        LinkLookup,
+        SayReply,
+    )
     names = {name for command in commands for name in command.model_fields}
     names |= set(Draft.model_fields) | set(SlackActor.model_fields) | set(NamedActor.model_fields)
     assert names <= ARGUMENTS

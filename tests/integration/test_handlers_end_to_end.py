@@ -16,7 +16,7 @@ from sandbox.slack.requests import TEAM_ID, app_mention, button_click, message, 
 from sandbox.slack.server import SlackSandbox
 from sandbox.slack.workspace import Message
 from tests.support.installation import Installation
-from tests.support.slack_app import SlackApp, eventually, running_app
+from tests.support.slack_app import SlackApp, eventually, form_in, running_app
 from threadsync.sessions import ThreadSession
 
 USER = "U0456"
@@ -98,6 +98,9 @@ async def test_a_ticket_is_linked_taken_off_and_linked_again(
             installation.celery.send_task("syncs.sweep", queue="maintenance", ignore_result=True)
             await eventually(lambda: jira.site.issues[0].comments, "the old ticket is told", 30)
             assert await told(f"link PROJ-2 {thread}") == "The thread has the ticket *PROJ-2*."
+            # A worker that has no token for Slack leads there by a redirect.
+            installation.celery.send_task("syncs.sweep", queue="maintenance", ignore_result=True)
+            await eventually(lambda: jira.site.issues[1].remote_links, "the new ticket leads to it", 30)
     with psycopg.connect(installation.database_url) as connection:
         acts = connection.execute(
             "SELECT act, jira_key, outcome, actor FROM session_acts ORDER BY id"
@@ -108,6 +111,50 @@ async def test_a_ticket_is_linked_taken_off_and_linked_again(
         ("link", "PROJ-2", "conflict", ann),
         ("unlink", "PROJ-1", "applied", ann),
         ("link", "PROJ-2", "applied", ann),
+    ]
+
+
+async def test_a_channels_settings_are_set_shown_and_held(
+    app: SlackApp, shared: Installation, slack: SlackSandbox
+) -> None:
+    """Settings are set, shown and reset; a person who is not among `who` is told so and changes nothing."""
+    channel, thread, other = "C0CONFIG", "1700000000.000800", "U0OTHER"
+    url = slack.new_response_url()
+
+    async def told(text: str, user: str = USER) -> str:
+        """Send the slash command, and return its response, immediate or late."""
+        before = len(slack.responses)
+        said = await app.deliver(slash_command(f"config {text}", channel, user, response_url=url))
+        now = str(said.json()["text"])
+        if now != replies.CHECKING:
+            return now
+        await eventually(lambda: len(slack.responses) > before, "the user is told", 30)
+        return str(slack.responses[before]["text"])
+
+    said = await told(f"labels=on-call, slack include=text who=<@{USER}|ann>, <!subteam^S0TEAM|@team>")
+    assert said == f"Set: labels = on-call, slack; include = text; who = <@{USER}>, <!subteam^S0TEAM>."
+    assert "saved without being verified" in await told("project=ops")
+    assert "Nothing changed: include is not" in await told("include=all")
+    shown = await told("", other)
+    assert f"• who: <@{USER}>, <!subteam^S0TEAM>" in shown
+    assert "• project_key: OPS (not confirmed by Jira yet)" in shown
+    assert await told("reset", other) == replies.MAY_NOT_ACT_HERE
+    await app.deliver(app_mention(channel, other, "hi", ts=thread))
+    await eventually(lambda: [item for item in slack.messages if item.only_for == other], "it is told so")
+    assert rows(shared, channel) == []
+    assert [item.text for item in slack.messages] == [replies.MAY_NOT_ACT_HERE]
+    assert await told("reset who") == "Reset: who."
+    await app.deliver(app_mention(channel, other, "hi", ts=thread))
+    await eventually(lambda: rows(shared, channel), "there is a session")
+    with psycopg.connect(shared.database_url) as connection:
+        acts = connection.execute(
+            "SELECT act, settings, actor FROM channel_acts WHERE channel_id = %s ORDER BY id", [channel]
+        ).fetchall()
+    ann = {"user_id": USER, "team_id": TEAM_ID}
+    assert acts == [
+        ("set", ["labels", "include", "who"], ann),
+        ("set", ["project_key"], ann),
+        ("set", ["who"], ann),
     ]
 
 
@@ -166,7 +213,8 @@ async def test_a_ticket_is_asked_for_in_a_form_and_shown_in_the_thread(
     with JiraSandbox() as jira, installation.worker(**slack_env(slack), **jira_env(jira)):
         async with app_with_form(installation, slack) as app:
             await ask_for_a_ticket(app, slack, channel, thread)
-            created = f"*Created* <{jira.url}/browse/PROJ-1|PROJ-1>."
+            made = "Made with project PROJ and type from the draft."
+            created = f"*Created* <{jira.url}/browse/PROJ-1|PROJ-1>. {made}"
             await eventually(lambda: slack.messages[-1].text == created, "the thread has the ticket", 30)
         (issue,) = jira.site.issues
     assert issue.summary == "a < b"
@@ -216,9 +264,9 @@ async def ask_for_a_ticket(app: SlackApp, slack: SlackSandbox, channel: str, thr
     await app.deliver(app_mention(channel, USER, "hi", ts=thread))
     await eventually(lambda: slack.messages, "the thread has our reply")
     await press(app, slack, slack.messages[0], channel)
-    await eventually(lambda: slack.workspace.views, "the form is open")
+    await eventually(lambda: form_in(slack), "the form is open")
     written = {SUMMARY: "a < b", DESCRIPTION: "since noon"}
-    await app.deliver(view_submission(slack.workspace.views[0], written, USER))
+    await app.deliver(view_submission(form_in(slack), written, USER))
 
 
 async def press(app: SlackApp, slack: SlackSandbox, posted: Message, channel: str) -> None:

@@ -16,7 +16,16 @@ from handlers.ticket_form import DESCRIPTION, NO_SUMMARY, SUMMARY
 from sandbox.faults import Hangs, Refused
 from sandbox.slack.requests import TEAM_ID, app_mention, button_click, view_submission
 from sandbox.slack.server import SlackSandbox
-from tests.support.slack_app import CHANNEL, THREAD, USER, RecordingClient, eventually, result, running_app
+from tests.support.slack_app import (
+    CHANNEL,
+    THREAD,
+    USER,
+    RecordingClient,
+    eventually,
+    form_in,
+    result,
+    running_app,
+)
 from threadsync.actors import SlackActor
 from threadsync.commands import RequestSync
 from threadsync.errors import SessionNotFound, SyncNotChanged, SyncNotFound
@@ -25,7 +34,7 @@ from threadsync.syncs import SyncState
 
 JIRA = "https://jira.example"
 CANARY = "tulip-4711"
-ACTOR = SlackActor(user_id=USER, team_id=TEAM_ID)
+ACTOR = SlackActor(user_id=USER, team_id=TEAM_ID, groups=())
 SESSION_ID = UUID("01936f2e-7f00-7000-8000-000000000001")
 
 
@@ -101,11 +110,11 @@ async def test_from_the_button_to_the_command(slack: SlackSandbox) -> None:
     with structlog.testing.capture_logs() as logs:
         async with running_app(client, slack_api_url=slack.api_url, jira_url=JIRA) as app:
             assert (await app.deliver(create_click(slack))).status_code == 200
-            await eventually(lambda: slack.workspace.views, "the form is open")
+            await eventually(lambda: form_in(slack), "the form is open")
             assert client.commands == []
             written = {SUMMARY: f"Export {CANARY}", DESCRIPTION: f"It *stops*, {CANARY}"}
             before = time.time()
-            sent = await app.deliver(view_submission(slack.workspace.views[0], written, USER))
+            sent = await app.deliver(view_submission(form_in(slack), written, USER))
             assert (sent.status_code, sent.text) == (200, "")
             await eventually(lambda: slack.responses, "the user is told")
     (command,) = client.commands
@@ -130,8 +139,8 @@ async def test_a_draft_that_is_of_no_use_is_told(answer: Any, text: str, slack: 
     client = RecordingClient(lambda command: answer)
     async with running_app(client, slack_api_url=slack.api_url, jira_url=JIRA) as app:
         await app.deliver(create_click(slack))
-        await eventually(lambda: slack.workspace.views, "the form is open")
-        await app.deliver(view_submission(slack.workspace.views[0], {SUMMARY: "x"}, USER))
+        await eventually(lambda: form_in(slack), "the form is open")
+        await app.deliver(view_submission(form_in(slack), {SUMMARY: "x"}, USER))
         await eventually(lambda: slack.responses, "the user is told")
     assert text in slack.responses[0]["text"]
 
@@ -147,10 +156,10 @@ async def test_a_form_that_cannot_be_taken_stays_open(
     client = RecordingClient()
     async with running_app(client, slack_api_url=slack.api_url, jira_url=JIRA) as app:
         await app.deliver(create_click(slack))
-        await eventually(lambda: slack.workspace.views, "the form is open")
+        await eventually(lambda: form_in(slack), "the form is open")
         client.down = is_down
         started = time.monotonic()
-        sent = await app.deliver(view_submission(slack.workspace.views[0], {SUMMARY: summary}, USER))
+        sent = await app.deliver(view_submission(form_in(slack), {SUMMARY: summary}, USER))
     assert time.monotonic() - started < 3
     assert sent.json() == {"response_action": "errors", "errors": {SUMMARY: fault}}
     assert client.commands == []

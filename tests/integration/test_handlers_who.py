@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime
 from typing import Any
+from uuid import UUID
 
 import pytest
 
@@ -33,7 +35,9 @@ from tests.support.slack_app import (
 )
 from threadsync.actors import SlackActor
 from threadsync.commands import GetOrCreate, ListByChannel, RequestSync, UpdateStatus
-from worker.text.slack_names import RETRY_BUTTON
+from threadsync.sync_commands import RetrySync
+from threadsync.syncs import SyncState
+from worker.text.slack_names import FIX_BUTTON, RETRY_BUTTON
 
 OTHER = "T0OTHER"
 SESSION = "0198c0de-0000-7000-8000-000000000001"
@@ -52,6 +56,29 @@ def slack() -> Iterator[SlackSandbox]:
 @pytest.fixture
 def client() -> RecordingClient:
     return RecordingClient(answer)
+
+
+def refuse(command: Any) -> Any:
+    """Answer as the worker does where the channel's settings do not let the person act."""
+    if isinstance(command, RetrySync):
+        now = datetime.now(UTC)
+        return SyncState(
+            session_id=UUID(SESSION),
+            channel_id=CHANNEL,
+            thread_ts=THREAD,
+            state="blocked",
+            reason="no_access",
+            parked=False,
+            attempts=0,
+            next_attempt_at=None,
+            jira_key=None,
+            origin=None,
+            duplicates=(),
+            requested_at=now,
+            updated_at=now,
+            is_refused=True,
+        )
+    return page() if isinstance(command, ListByChannel) else result("refused")
 
 
 @pytest.fixture
@@ -74,6 +101,9 @@ def payloads(slack: SlackSandbox) -> dict[str, dict[str, Any]]:
         "create button": click,
         "retry button": button_click(
             RETRY_BUTTON, SESSION, CHANNEL, USER, message_ts="1.1", response_url=url
+        ),
+        "fix button": button_click(
+            FIX_BUTTON, SESSION, CHANNEL, USER, message_ts="1.1", thread_ts=THREAD, response_url=url
         ),
         "form": view_submission(ticket_form(click), {"summary": "It broke", "description": None}, USER),
     }
@@ -155,12 +185,12 @@ async def test_our_own_payloads_are_carried_out_with_their_actor(
     """A payload of our own team and app sends its command with its actor."""
     response = await app.deliver(payloads(slack)[kind])
     assert response.status_code == 200
-    if kind == "create button":
+    if kind in ("create button", "fix button"):
         await eventually(lambda: slack.workspace.views, "the form opens")
         return
     acting = [command for command in client.commands if not isinstance(command, ListByChannel)]
     assert [getattr(command, "actor", None) for command in acting] == [
-        SlackActor(user_id=USER, team_id="T0SANDBOX")
+        SlackActor(user_id=USER, team_id="T0SANDBOX", groups=())
     ]
 
 
@@ -291,7 +321,7 @@ async def test_a_guest_is_told_once_a_minute(
     another = await app.deliver({**some["command"], "user_id": "U0999"})
     assert another.json()["text"] != replies.MAY_NOT_ACT
     assert [getattr(command, "actor", None) for command in client.commands] == [
-        SlackActor(user_id="U0999", team_id="T0SANDBOX")
+        SlackActor(user_id="U0999", team_id="T0SANDBOX", groups=())
     ]
     assert told(slack) == []
     assert len(slack.calls("users.info")) == 2
@@ -319,7 +349,9 @@ async def test_everyone_may_act_where_the_operator_says_so(
     ) as app:
         await app.deliver(by_person_of(payloads(slack)["button"], OTHER))
     assert [type(command) for command in client.commands] == [UpdateStatus]
-    assert client.commands[0].actor == SlackActor(user_id=USER, team_id=OTHER)  # type: ignore[attr-defined]
+    (command,) = client.commands
+    # A channel may still be for members alone.
+    assert command.actor == SlackActor(user_id=USER, team_id=OTHER, groups=(), member=False)  # type: ignore[attr-defined]
 
 
 async def test_while_slack_does_not_answer_about_people_the_payload_counts(
@@ -340,3 +372,25 @@ def told(slack: SlackSandbox) -> list[str]:
         for response in slack.responses
         if "replace_original" in response and str(response["text"]) == replies.MAY_NOT_ACT
     ]
+
+
+# Both buttons open a form: the worker is asked when it is sent.
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in ("create button", "fix button")])
+async def test_whom_a_channel_does_not_let_act_is_told_so_in_private(slack: SlackSandbox, kind: str) -> None:
+    """A command that the worker refused is told in one private sentence, and the thread gets no reply."""
+    client = RecordingClient(refuse)
+    async with running_app(client, slack_api_url=slack.api_url, slack_team_id=None) as app:
+        response = await app.deliver(payloads(slack)[kind])
+        assert response.status_code == 200
+        if kind == "command":
+            assert response.json()["text"] == replies.MAY_NOT_ACT_HERE
+        elif kind != "message":
+            await eventually(lambda: _told_here(slack), "the person is told")
+    assert len(client.commands) == 1
+    assert _told_here(slack) == ([] if kind in ("message", "command") else [replies.MAY_NOT_ACT_HERE])
+    assert [item for item in slack.messages if item.only_for is None] == []
+
+
+def _told_here(slack: SlackSandbox) -> list[str]:
+    posted = [item.text for item in slack.messages if item.only_for == USER]
+    return posted + [str(response["text"]) for response in slack.responses]

@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
-from tests.support.jira_clients import IN_PROCESS, SOCKETS, Jira, jira_over
-from tests.support.jira_requests import MARKER, basic
+from sandbox.jira.faults import CommitLate, CommitThenDrop, DropBeforeCommit
+from sandbox.jira.logins import CLIENT_ID, CLIENT_SECRET
+from tests.support.jira_clients import ENDED, IN_PROCESS, SOCKETS, Jira, jira_over
+from tests.support.jira_requests import MARKER, adf, basic, create_body
 
 WANTED = {"fields": ["labels"], "properties": ["threadsync"]}
 ENDPOINTS = [
@@ -24,6 +26,16 @@ ENDPOINTS = [
     ("GET", "3/issue/createmeta/PROJ/issuetypes/10001"),
     ("POST", "3/issue/PROJ-1/remotelink"),
     ("GET", "3/issue/PROJ-1/remotelink"),
+    ("POST", "3/issue/PROJ-1/comment"),
+    ("GET", "3/issue/PROJ-1/comment"),
+    ("PUT", "3/issue/PROJ-1/properties/x"),
+    ("POST", "3/issue/PROJ-1/attachments"),
+    ("DELETE", "3/issue/PROJ-1/remotelink"),
+    ("GET", "3/project/search"),
+    ("GET", "2/project"),
+    ("GET", "3/user/search"),
+    ("GET", "3/priority"),
+    ("GET", "3/mypermissions"),
 ]
 
 
@@ -179,3 +191,64 @@ async def test_creates_at_once_get_different_keys(jira: Jira) -> None:
     answers = await asyncio.gather(*(jira.create() for _ in range(20)))
     keys = {answer.json()["key"] for answer in answers}
     assert keys == {f"PROJ-{number}" for number in range(1, 21)}
+
+
+async def test_a_file_is_attached_and_read(jira: Jira) -> None:
+    """A file that is uploaded as httpx does it is listed with the ticket, and its bytes come back."""
+    await jira.create()
+    content = bytes(range(256)) * 40
+    answer = await jira.http.post(
+        "3/issue/PROJ-1/attachments",
+        files=[("file", ("F1-Maß.bin", content, "application/octet-stream"))],
+        headers={"X-Atlassian-Token": "no-check"},
+    )
+    assert answer.status_code == 200
+    fields = (await jira.http.get("3/issue/PROJ-1", params={"fields": "attachment"})).json()["fields"]
+    assert fields["attachment"] == answer.json()
+    assert (fields["attachment"][0]["filename"], fields["attachment"][0]["size"]) == ("F1-Maß.bin", 10_240)
+    assert (await jira.http.get(fields["attachment"][0]["content"])).content == content
+    without = await jira.http.post("3/issue/PROJ-1/attachments", files={"file": b"A"})
+    assert (without.status_code, without.text) == (403, "XSRF check failed")
+
+
+async def test_a_comment_and_its_properties(jira: Jira) -> None:
+    """A comment is made with a property, listed with it, and its properties can be changed."""
+    await jira.create()
+    said = {"body": adf("Thread"), "properties": [{"key": "threadsync-thread", "value": {}}]}
+    made = (await jira.http.post("3/issue/PROJ-1/comment", json=said)).json()
+    path = f"3/comment/{made['id']}/properties/threadsync-thread"
+    assert (await jira.http.put(path, json={"cut": True})).status_code == 200
+    listed = (await jira.http.get("3/issue/PROJ-1/comment", params={"expand": "properties"})).json()
+    assert listed["comments"][0]["properties"] == [{"key": "threadsync-thread", "value": {"cut": True}}]
+    assert (await jira.http.delete(path)).status_code == 204
+
+
+async def test_an_upload_whose_answer_is_lost(jira: Jira) -> None:
+    """An upload whose connection ends leaves one file at once, later or none, as the fault says."""
+    await jira.create()
+    jira.site.fail("attachment.add", CommitThenDrop(), DropBeforeCommit(), CommitLate(30))
+    for place in range(3):
+        with pytest.raises(ENDED):
+            await jira.http.post(
+                "3/issue/PROJ-1/attachments",
+                files={"file": (f"{place}.txt", b"A")},
+                headers={"X-Atlassian-Token": "no-check"},
+            )
+    assert [file.filename for file in jira.site.issues[0].attachments] == ["0.txt"]
+    jira.clock.advance(30)
+    assert [file.filename for file in jira.site.issues[0].attachments] == ["0.txt", "2.txt"]
+
+
+async def test_the_gateway_and_the_token_server(jira: Jira) -> None:
+    """The gateway is at addresses of its own, where an OAuth token serves, and nothing of the site is."""
+    found = (await jira.http.get(f"{jira.site_url}/_edge/tenant_info", auth=None)).json()
+    credentials = {"grant_type": "client_credentials", "client_id": CLIENT_ID, "client_secret": CLIENT_SECRET}
+    issued = (await jira.http.request("POST", jira.token_url, json=credentials, auth=None)).json()
+    headers = {"Authorization": f"Bearer {issued['access_token']}"}
+    base = f"{jira.gateway_url}/ex/jira/{found['cloudId']}/rest/api/3"
+    made = await jira.http.request("POST", f"{base}/issue", json=create_body(), headers=headers, auth=None)
+    assert (made.status_code, made.json()["self"]) == (201, f"{base}/issue/10000")
+    assert (await jira.http.get(f"{jira.gateway_url}/rest/api/3/myself")).status_code == 404
+    jira.clock.advance(3600)
+    expired = await jira.http.get(f"{base}/myself", headers=headers, auth=None)
+    assert (expired.status_code, expired.json()) == (401, {"code": 401, "message": "Unauthorized"})

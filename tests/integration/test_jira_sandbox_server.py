@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from sandbox.jira.faults import Hang
-from sandbox.jira.server import JiraSandbox
+from sandbox.jira.server import JiraSandbox, Login
 from tests.support.jira_clients import ENDED, PATIENCE
 from tests.support.jira_requests import create_body
 
@@ -74,3 +74,78 @@ def test_it_runs_by_itself() -> None:
             process.kill()
     assert process.returncode == 0
     assert rest == "1 tickets were made. Faults met: {'CommitThenDrop': 1}\n"
+
+
+def test_its_command_sets_up_logins_and_fields() -> None:
+    """The command prints the settings of a login, closes the site after a ticket, and issues short tokens."""
+    options = ("--port=0", "--login=oauth", "--token-seconds=30", "--fields", "--scoped-after=1")
+    command = [sys.executable, "-m", "sandbox.jira.server", *options]
+    with (
+        subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process,
+        httpx.Client(timeout=10, trust_env=False) as http,
+    ):
+        try:
+            assert process.stdout is not None
+            printed = "".join(process.stdout.readline() for _ in range(8))
+            assert printed.endswith("Ctrl-C ends it.\n")
+            settings = dict(re.findall(r"(\w+)=(\S+)", printed))
+            site, gateway, auth = (
+                settings["JIRA_URL"],
+                settings["JIRA_API_GATEWAY"],
+                ("bot@example.com", "sandbox"),
+            )
+            desk = create_body(project={"key": "DESK"}, issuetype={"name": "Question"})
+            assert http.post(f"{site}/rest/api/3/issue", json=desk, auth=auth).status_code == 201
+            assert http.post(f"{site}/rest/api/3/issue", json=desk, auth=auth).status_code == 401
+            credentials = {
+                "grant_type": "client_credentials",
+                "client_id": settings["JIRA_OAUTH_CLIENT_ID"],
+                "client_secret": settings["JIRA_OAUTH_CLIENT_SECRET"],
+            }
+            issued = http.post(settings["JIRA_OAUTH_TOKEN_URL"], json=credentials).json()
+            assert issued["expires_in"] == 30
+            cloud_id = http.get(f"{site}/_edge/tenant_info").json()["cloudId"]
+            headers = {"Authorization": f"Bearer {issued['access_token']}"}
+            base = f"{gateway}/ex/jira/{cloud_id}/rest/api/3"
+            assert http.post(f"{base}/issue", json=desk, headers=headers).json()["key"] == "DESK-2"
+        finally:
+            process.kill()
+
+
+@pytest.mark.parametrize("login", ["classic", "scoped", "oauth", "datacenter"])
+def test_settings_for_each_login(login: Login) -> None:
+    """The settings that are told for a login are those with which it works."""
+    with JiraSandbox() as jira, httpx.Client(timeout=PATIENCE, trust_env=False) as http:
+        settings = jira.settings(login)
+        base, version = settings["JIRA_URL"], "3"
+        auth: tuple[str, str] | None = None
+        headers = {}
+        if "JIRA_API_GATEWAY" in settings:
+            cloud_id = http.get(f"{base}/_edge/tenant_info").json()["cloudId"]
+            base = f"{settings['JIRA_API_GATEWAY']}/ex/jira/{cloud_id}"
+        if "JIRA_OAUTH_TOKEN_URL" in settings:
+            client = {
+                "grant_type": "client_credentials",
+                "client_id": settings["JIRA_OAUTH_CLIENT_ID"],
+                "client_secret": settings["JIRA_OAUTH_CLIENT_SECRET"],
+            }
+            token = http.post(settings["JIRA_OAUTH_TOKEN_URL"], json=client).json()["access_token"]
+            headers["Authorization"] = f"Bearer {token}"
+        elif "JIRA_EMAIL" in settings:
+            auth = (settings["JIRA_EMAIL"], settings["JIRA_API_TOKEN"])
+        else:
+            version = "2"
+            headers["Authorization"] = f"Bearer {settings['JIRA_API_TOKEN']}"
+        answer = http.get(f"{base}/rest/api/{version}/myself", auth=auth, headers=headers)
+        assert answer.status_code == 200
+        # Neither of them is the other's address, as our settings demand.
+        assert settings.get("JIRA_API_GATEWAY") != settings["JIRA_URL"]
+
+
+def test_both_ports_stay_the_same() -> None:
+    """A sandbox that is started again has both of its ports again."""
+    jira = JiraSandbox()
+    with jira:
+        addresses = (jira.url, jira.gateway_url)
+    with jira:
+        assert (jira.url, jira.gateway_url) == addresses

@@ -23,6 +23,7 @@ from sandbox.jira.faults import (
     Throttle,
     Truncated,
 )
+from sandbox.jira.issues import Draft
 from threadsync.actors import SlackActor
 from threadsync.syncs import UnlinkedTicket
 from worker.db.pool import Pool
@@ -43,7 +44,7 @@ class Unlinking(World):
         left = self.sessions.unlink(*self.thread, key, ANN, "the wrong one", uuid4(), at)
         return left.outcome
 
-    def link(self, key: str) -> str:
+    def link_key(self, key: str) -> str:
         return self.sessions.link(*self.thread, key, ANN, uuid4()).outcome
 
     def ask_now(self, summary: str = "It is broken") -> str:
@@ -148,7 +149,7 @@ def test_a_create_in_doubt_stays_in_doubt_over_an_unlink(world: Unlinking, is_th
     world.site.fail("bulkfetch", *[Status(503)] * 3)
     world.ask_now()
     world.work_until("unknown")
-    world.link("PROJ-77")
+    world.link_key("PROJ-77")
     assert world.unlink("PROJ-77") == "applied"
     assert world.state().state == "unknown"
     world.site.search_lag = 0
@@ -167,7 +168,7 @@ def test_of_what_was_in_doubt_the_ticket_that_was_taken_off_is_not_found_again(w
     world.site.search_lag = 3600
     world.ask_now()
     world.work_until("unknown")
-    world.link("PROJ-1")
+    world.link_key("PROJ-1")
     world.unlink("PROJ-1")
     world.site.search_lag = 0
     world.work_until("done", "failed")
@@ -274,13 +275,13 @@ def test_a_ticket_that_is_linked_again_is_told_nothing(world: Unlinking) -> None
     world.ask_now()
     world.work_until("done")
     world.unlink()
-    assert world.link("PROJ-1") == "applied"
+    assert world.link_key("PROJ-1") == "applied"
     world.leave("PROJ-1")
     assert world.told("PROJ-1") == []
     assert world.left().state == "was linked again"
     world.unlink()
     world.leave_until_over("PROJ-1")
-    world.link("PROJ-1")
+    world.link_key("PROJ-1")
     world.unlink()
     world.leave_until_over("PROJ-1")
     assert len(world.told("PROJ-1")) == 2
@@ -297,3 +298,23 @@ def test_the_sweep_knows_what_is_due(world: Unlinking) -> None:
     assert world.store.unlinked.take_due(most=10, for_seconds=30) == []
     world.clock.advance(31)
     assert world.store.unlinked.take_due(most=10, for_seconds=30) == due
+
+
+def test_a_token_that_ends_between_the_calls(world: Unlinking) -> None:
+    """A question that meets an ended access token is asked once more with another one, in the same step."""
+    key = world.site.commit(Draft("PROJ", "Task", "Of a person")).key
+    world.change_login("oauth")
+    assert world.link_key(key) == "applied"
+    assert world.unlink(key) == "applied"
+
+    ends_at = {"get", "comment"}
+
+    def revoke(endpoint: str, body: object) -> None:
+        if endpoint in ends_at:
+            ends_at.remove(endpoint)
+            world.site.logins.revoke_access_tokens()
+
+    world.site.plan = revoke
+    world.leave(key)
+    assert (len(world.told(key)), ends_at) == (1, set())
+    assert [call.endpoint for call in world.site.calls].count("token") == 3

@@ -78,6 +78,7 @@ def test_each_command_for_many_is_in_this_suite() -> None:
 
 THREAD: Final[dict[str, Any]] = {"channel_id": "C2", "thread_ts": "1.1"}
 OPENED: Final = Batch((GetOrCreate(**THREAD, user_id="U1"),))
+BY_EACH: Final = [Batch(tuple(make(**THREAD, actor=actor) for make in COMMANDS.values())) for actor in ACTORS]
 ASKED: Final = Batch((RequestSync(**THREAD, draft=DRAFTS[1], drafted_at=MOMENTS[1]),))
 
 
@@ -104,6 +105,10 @@ def batches_of(history: list[Batch | Event], worlds: tuple[World, World]) -> Ite
 # The same draft again; a draft from before its person was forgotten; a key that a person took away.
 @example(history=[OPENED, ASKED, ASKED])
 @example(history=[OPENED, Event("person", "1.1"), ASKED])
+# People whom a channel's settings do not let act, on sessions that are there and that are not.
+@example(history=[Event("who", "1.1"), *BY_EACH, OPENED, *BY_EACH, Event("anyone", "1.1"), *BY_EACH])
+@example(history=[Event("who", "1700000000.000100"), *BY_EACH])
+@example(history=[OPENED, Event("who", "4000000000.000100"), *BY_EACH])
 @example(
     history=[OPENED, Event("link", "1.1"), Event("unlink", "1.1"), Batch((COMMANDS[MarkSynced](**THREAD),))]
 )

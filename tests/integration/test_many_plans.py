@@ -11,6 +11,7 @@ import pytest
 
 from tests.support.scale import bounded
 from tests.support.servers import PostgresForTests, as_owner, ask
+from threadsync.actors import SlackActor
 from threadsync.command import Command
 from threadsync.commands import GetOrCreate, MarkSynced, RequestSync, UpdateStatus
 from threadsync.config import get_settings
@@ -24,11 +25,11 @@ from worker.db.sessions.statements import statement_of
 TINY: Final = {"forgotten_people", "forgotten_channels"}
 KEYS: Final = {
     *("thread_sessions_thread_key", "syncs_pkey", "channel_aliases_pkey", "forgotten_channels_pkey"),
-    "sync_attempts_doubt_idx",
+    *("sync_attempts_doubt_idx", "channel_context_pkey"),
 }
 IN_DOUBT: Final = "sync_attempts_doubt_idx"
 """The index of creates whose end is not known: there are few, so that it may be read as a whole."""
-TABLES: Final = ("thread_sessions", "syncs", "channel_aliases")
+TABLES: Final = ("thread_sessions", "syncs", "channel_aliases", "channel_context")
 FILL: Final = """
 INSERT INTO thread_sessions (channel_id, thread_ts, user_id, status, jira_key)
 SELECT 'C' || n % 20, n || '.000100', 'U1', CASE WHEN n % 2 = 0 THEN 'collecting' ELSE 'synced' END,
@@ -37,14 +38,19 @@ FROM generate_series(1, $rows) AS n;
 INSERT INTO syncs (session_id, draft, drafted_at) SELECT id, '{"summary": "x"}', 1 FROM thread_sessions;
 INSERT INTO channel_aliases (channel_id, home_id, newest_id)
 SELECT 'M' || n, 'M' || n, 'M' || n FROM generate_series(1, $rows / 10) AS n;
+INSERT INTO channel_context (channel_id, context_data)
+SELECT 'C' || n, '{"threadsync": {"who": ["U1"]}}' FROM generate_series(0, $rows / 10) AS n;
 """
 DRAFT: Final = Draft(summary="It is broken")
 
 
 def commands(kind: type[Command[Any]], count: int) -> list[Command[Any]]:
     """Return commands for as many threads, which a filled table has in part."""
+    # Of a person, whom the channel's settings may not let act.
+    ann = SlackActor(user_id="U1", team_id="T1")
     threads: list[dict[str, Any]] = [
-        {"channel_id": f"C{number % 20}", "thread_ts": f"{number}.000100"} for number in range(count)
+        {"channel_id": f"C{number % 20}", "thread_ts": f"{number}.000100", "actor": ann}
+        for number in range(count)
     ]
     if kind is GetOrCreate:
         return [GetOrCreate(**thread, user_id="U1") for thread in threads]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import os
 import socket
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -115,6 +117,13 @@ def test_a_worker_shows_what_its_processes_counted(installation: Installation, j
     assert left == []
 
 
+def test_the_end_of_the_login_is_shown(installation: Installation) -> None:
+    """The exporter shows when the login to Jira ends: at the beginning of its day, in UTC."""
+    with exporter(installation, JIRA_TOKEN_EXPIRES="2027-03-31") as port:
+        ends = scrape(port)["threadsync_jira_token_expires_timestamp_seconds"]
+    assert datetime.fromtimestamp(ends, UTC) == datetime(2027, 3, 31, tzinfo=UTC)
+
+
 def test_the_installation_is_shown(installation: Installation) -> None:
     """The exporter shows every state, empty ones too, and for how long each queue has waited."""
     with exporter(installation) as port:
@@ -134,6 +143,7 @@ def test_the_installation_is_shown(installation: Installation) -> None:
             assert samples[f'threadsync_syncs{{state="{state}"}}'] == 0
         assert samples["threadsync_jira_sites_in_trouble"] == 0
         assert samples["threadsync_slack_in_trouble"] == 0
+        assert samples["threadsync_jira_token_expires_timestamp_seconds"] == math.inf
         assert samples['threadsync_status_messages{state="refused"}'] == 0
         beat = ("--beat", "--schedule", str(installation.logs / "beat"))
         with installation.worker("shown", *beat) as worker:

@@ -12,9 +12,13 @@ from slack_sdk.errors import SlackApiError
 from slack_sdk.http_retry.builtin_handlers import RateLimitErrorRetryHandler
 from slack_sdk.web.client import WebClient
 
-from sandbox.faults import Dropped, Hangs, RateLimited, Refused
-from sandbox.slack.requests import BOT_USER_ID
-from sandbox.slack.server import RESPONSE_URL, SlackSandbox
+from sandbox.faults import CutOff, Dropped, Hangs, RateLimited, Refused
+from sandbox.slack.changes import ChangeLog
+from sandbox.slack.messages import SlackFile
+from sandbox.slack.requests import BOT_USER_ID, slash_command
+from sandbox.slack.response_urls import Place
+from sandbox.slack.scopes import SCOPES
+from sandbox.slack.server import FILES, RESPONSE_URL, SlackSandbox
 
 CHANNEL = "C0123"
 
@@ -192,3 +196,213 @@ def test_response_urls_keep_what_they_are_told(slack: SlackSandbox) -> None:
     with pytest.raises(httpx.RemoteProtocolError):
         httpx.post(url, json={"text": "third"})
     assert [item["text"] for item in slack.responses] == ["hi", "again", "third"]
+
+
+def test_an_answer_to_a_response_url_appears_where_it_was_given_out(slack: SlackSandbox) -> None:
+    """A response URL with a place shows its answers there, to one person or to all, five times."""
+    button = slack.workspace.call(
+        "chat.postMessage", {"channel": CHANNEL, "text": "press", "thread_ts": "1.1"}
+    )
+    url = slack.new_response_url(Place(CHANNEL, "U0456", "1.1", button["ts"]))
+    httpx.post(url, json={"text": "for you"})
+    httpx.post(url, json={"text": "for all", "response_type": "in_channel"})
+    httpx.post(url, json={"text": "pressed", "replace_original": True})
+    seen = [(item.text, item.only_for, item.thread_ts) for item in slack.messages]
+    assert seen == [("pressed", None, "1.1"), ("for you", "U0456", "1.1"), ("for all", None, "1.1")]
+    httpx.post(url, json={"delete_original": True})
+    assert [item.text for item in slack.messages] == ["for you", "for all"]
+    assert httpx.post(url, json={"text": "5"}).status_code == 200
+    assert httpx.post(url, json={"text": "6"}).json()["error"] == "used_url"
+
+
+def test_a_view_is_replaced_by_its_hash(web: WebClient) -> None:
+    """A view is replaced under its id; the hash of an older one is refused, and so is an unknown id."""
+    block = {"type": "section", "block_id": "a", "text": {"type": "mrkdwn", "text": "One moment …"}}
+    first = web.views_open(trigger_id="1.2", view={"type": "modal", "blocks": [block]})["view"]
+    asked = {"type": "input", "block_id": "b", "element": {"type": "plain_text_input", "action_id": "x"}}
+    view = {"type": "modal", "submit": {"type": "plain_text", "text": "Send"}, "blocks": [asked]}
+    second = web.views_update(view_id=first["id"], hash=first["hash"], view=view)["view"]
+    assert (second["id"], second["blocks"]) == (first["id"], [asked])
+    old = {"view_id": first["id"], "hash": first["hash"], "view": view}
+    assert error_of(web.views_update, **old) == "hash_conflict"
+    assert error_of(web.views_update, **{**old, "view_id": "V0NONE"}) == "not_found"
+    del view["submit"]
+    assert error_of(web.views_update, view_id=first["id"], view=view) == "invalid_arguments"
+
+
+@pytest.mark.parametrize(
+    "view",
+    [
+        {"type": "modal", "title": {"type": "plain_text", "text": "x" * 25}},
+        {"type": "modal", "blocks": [{"type": "divider"}] * 101},
+        {"type": "modal", "private_metadata": "x" * 3001},
+        {"type": "modal", "blocks": [{"type": "divider", "block_id": "a"}] * 2},
+        {"type": "modal", "blocks": [{"type": "section", "accessory": {"options": []}}]},
+    ],
+)
+def test_a_view_that_slack_refuses_is_refused(web: WebClient, view: dict[str, Any]) -> None:
+    """A view beyond Slack's limits is not opened."""
+    assert error_of(web.views_open, trigger_id="1.2", view=view) == "invalid_arguments"
+
+
+def test_a_trigger_may_have_an_end(slack: SlackSandbox, web: WebClient) -> None:
+    """With a lifetime set, a trigger opens one view, and none after its time."""
+    slack.workspace.modals.trigger_seconds = 3
+    fresh = slash_command("", CHANNEL, "U0456")["trigger_id"]
+    web.views_open(trigger_id=fresh, view={"type": "modal"})
+    assert error_of(web.views_open, trigger_id=fresh, view={"type": "modal"}) == "exchanged_trigger_id"
+    made, _, rest = fresh.partition(".")
+    old = f"{int(made) - 4_000_000_000}.{rest}"
+    assert error_of(web.views_open, trigger_id=old, view={"type": "modal"}) == "expired_trigger_id"
+
+
+def test_a_file_is_sent_to_the_bot_alone(slack: SlackSandbox, web: WebClient) -> None:
+    """A download without a valid token is a page to sign in, with status 200, as Slack sends it."""
+    file = SlackFile("F0123", "log.txt", b"it broke", "text/plain")
+    slack.workspace.add(CHANNEL, "U0456", "see", ts="1.1", files=[file])
+    (message,) = web.conversations_replies(channel=CHANNEL, ts="1.1")["messages"]
+    (told,) = message["files"]
+    assert (told["name"], told["size"], told["mimetype"]) == ("log.txt", 8, "text/plain")
+    good = {"Authorization": f"Bearer {slack.token}"}
+    assert httpx.get(told["url_private"], headers=good).content == b"it broke"
+    for headers in ({}, {"Authorization": "Bearer xoxb-wrong"}):
+        page = httpx.get(told["url_private"], headers=headers)
+        assert (page.status_code, page.headers["content-type"].split(";")[0]) == (200, "text/html")
+    slack.fail(FILES, Dropped(), CutOff())
+    with pytest.raises(httpx.RemoteProtocolError):
+        httpx.get(told["url_private_download"], headers=good)
+    assert httpx.get(told["url_private_download"], headers=good).content == b"it b"
+    assert len(slack.calls(FILES)) == 5
+    assert web.files_info(file="F0123")["file"]["id"] == "F0123"
+
+
+@pytest.mark.parametrize(
+    ("method", "arguments", "needed"),
+    [
+        ("users.info", {"user": "U0456"}, "users:read"),
+        ("bots.info", {"bot": "B0SANDBOX"}, "users:read"),
+        ("usergroups.list", {"include_users": "true"}, "usergroups:read"),
+        ("usergroups.users.list", {"usergroup": "S0123"}, "usergroups:read"),
+        ("conversations.info", {"channel": CHANNEL}, "channels:read"),
+        ("conversations.info", {"channel": "G0123"}, "groups:read"),
+        ("conversations.replies", {"channel": "G0123", "ts": "1.1"}, "groups:history"),
+        ("conversations.history", {"channel": CHANNEL}, "channels:history"),
+        ("chat.postMessage", {"channel": CHANNEL, "text": "x"}, "chat:write"),
+        ("files.info", {"file": "F0123"}, "files:read"),
+    ],
+)
+def test_a_missing_scope_is_named(
+    slack: SlackSandbox, web: WebClient, method: str, arguments: dict[str, str], needed: str
+) -> None:
+    """A method whose scope the token lacks is refused and names it; scopes go by the kind of channel."""
+    slack.scopes = tuple(scope for scope in SCOPES if scope != needed)
+    with pytest.raises(SlackApiError) as caught:
+        web.api_call(method, params=arguments)
+    answer = caught.value.response
+    assert (answer["error"], answer["needed"]) == ("missing_scope", needed)
+
+
+def test_an_address_is_told_with_its_scope(slack: SlackSandbox, web: WebClient) -> None:
+    """A person's e-mail address is in users.info with ``users:read.email`` alone; members are as given."""
+    slack.workspace.people["U0GUEST"] = {"is_ultra_restricted": True, "team_id": "T0OTHER"}
+    guest = web.users_info(user="U0GUEST")["user"]
+    assert (guest["is_ultra_restricted"], guest["is_restricted"], guest["team_id"]) == (
+        True,
+        False,
+        "T0OTHER",
+    )
+    assert guest["profile"]["email"] == "u0guest@example.com"
+    slack.workspace.people["U0GUEST"] = {"profile": {"email": "guest@example.org"}}
+    assert web.users_info(user="U0GUEST")["user"]["profile"]["email"] == "guest@example.org"
+    slack.scopes = ("users:read",)
+    assert "email" not in web.users_info(user="U0GUEST")["user"]["profile"]
+
+
+def test_groups_and_channels_are_listed(slack: SlackSandbox, web: WebClient) -> None:
+    """User groups have their users; channels come in pages, private ones on request."""
+    slack.workspace.groups["S0HELP"] = ["U0456"]
+    assert web.usergroups_users_list(usergroup="S0HELP")["users"] == ["U0456"]
+    (group,) = web.usergroups_list()["usergroups"]
+    assert (group["id"], group["handle"]) == ("S0HELP", "s0help")
+    assert not {"users", "user_count"} & set(group)
+    (group,) = web.usergroups_list(include_users=True, include_count=True)["usergroups"]
+    assert (group["users"], group["user_count"]) == (["U0456"], 1)
+    assert error_of(web.usergroups_users_list, usergroup="S0NONE") == "no_such_subteam"
+    slack.workspace.channels = ["C0A", "C0B", "G0C"]
+    slack.workspace.channel_facts["C0B"] = {"name": "billing", "is_archived": True}
+    page = web.conversations_list(limit=1)
+    assert [channel["id"] for channel in page["channels"]] == ["C0A"]
+    page = web.conversations_list(limit=1, cursor=page["response_metadata"]["next_cursor"])
+    assert [channel["name"] for channel in page["channels"]] == ["billing"]
+    assert page["response_metadata"]["next_cursor"] == ""
+    both = web.conversations_list(types="public_channel,private_channel", exclude_archived=True)
+    assert [channel["id"] for channel in both["channels"]] == ["C0A", "G0C"]
+
+
+def test_a_channels_history_has_no_replies(slack: SlackSandbox, web: WebClient) -> None:
+    """A channel's history comes newest first, in pages, without what was written inside threads."""
+    for number in range(1, 4):
+        slack.workspace.add(CHANNEL, "U0456", str(number), ts=f"{number}.1")
+        slack.workspace.add(CHANNEL, "U0456", "reply", ts=f"{number}.2", thread_ts=f"{number}.1")
+    page = web.conversations_history(channel=CHANNEL, limit=2)
+    assert [item["text"] for item in page["messages"]] == ["3", "2"]
+    rest = web.conversations_history(channel=CHANNEL, cursor=page["response_metadata"]["next_cursor"])
+    assert [item["text"] for item in rest["messages"]] == ["1"]
+    between = web.conversations_history(channel=CHANNEL, oldest="1.1", latest="3.1")
+    assert [item["text"] for item in between["messages"]] == ["2"]
+    assert error_of(web.conversations_history, channel=CHANNEL, limit=1000) == "invalid_limit"
+
+
+def test_a_deleted_message_has_no_link(slack: SlackSandbox, web: WebClient) -> None:
+    """A message that was deleted has no permalink any more."""
+    slack.workspace.add(CHANNEL, "U0456", "x", ts="1.1")
+    assert web.chat_getPermalink(channel=CHANNEL, message_ts="1.1")["permalink"].endswith("/p11")
+    slack.workspace.delete(CHANNEL, "1.1")
+    assert error_of(web.chat_getPermalink, channel=CHANNEL, message_ts="1.1") == "message_not_found"
+
+
+def test_changes_are_counted(slack: SlackSandbox, web: WebClient) -> None:
+    """Each change of a message or a view is in the feed once, in order, with all that a page shows."""
+    told: list[int] = []
+    end = slack.workspace.changes.listen(lambda: told.append(slack.workspace.changes.last))
+    posted = web.chat_postMessage(channel=CHANNEL, text="one")
+    web.chat_update(channel=CHANNEL, ts=posted["ts"], text="two")
+    web.chat_postEphemeral(channel=CHANNEL, user="U0456", text="psst")
+    web.views_open(trigger_id="1.2", view={"type": "modal"})
+    slack.workspace.delete(CHANNEL, posted["ts"])
+    end()
+    web.chat_postMessage(channel=CHANNEL, text="unheard")
+    changes = slack.workspace.changes.after(0) or []
+    seen = [(item.number, item.kind, item.data.get("text"), item.data.get("only_for")) for item in changes]
+    assert seen == [
+        (1, "message", "one", None),
+        (2, "message", "two", None),
+        (3, "message", "psst", "U0456"),
+        (4, "view", None, None),
+        (5, "message", "two", None),
+        (6, "message", "unheard", None),
+    ]
+    assert changes[4].data["is_deleted"] is True
+    assert told == [1, 2, 3, 4, 5]
+    assert slack.workspace.snapshot()[0] == 6
+
+
+def test_what_is_not_kept_must_be_read_anew() -> None:
+    """A reader who is further behind than the log keeps, or ahead of it, is told to begin again."""
+    log = ChangeLog(most=2)
+    for number in range(4):
+        log.add("x", number)
+    assert [change.data for change in log.after(2) or []] == [2, 3]
+    assert (log.after(4), log.after(1), log.after(5)) == ([], None, None)
+
+
+def test_a_slack_that_is_away_answers_nothing(slack: SlackSandbox) -> None:
+    """While the sandbox is down each call ends without a response and without an effect."""
+    url = slack.new_response_url(Place(CHANNEL, "U0456"))
+    slack.is_down = True
+    for address in (f"{slack.api_url}auth.test", url):
+        with pytest.raises(httpx.RemoteProtocolError):
+            httpx.post(address, json={"token": slack.token, "text": "x"})
+    slack.is_down = False
+    assert slack.messages == ()
+    assert httpx.post(url, json={"text": "x"}).status_code == 200

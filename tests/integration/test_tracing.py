@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
@@ -23,6 +20,7 @@ from sandbox.slack.requests import app_mention, button_click, signed_request, vi
 from sandbox.slack.server import SlackSandbox
 from tests.support.installation import Installation
 from tests.support.slack_app import SECRET
+from tests.support.trace_collector import Collector
 from tests.support.waiting import wait_until
 from tests.support.web import WebProcess
 from threadsync.errors import InvalidSettings
@@ -30,49 +28,6 @@ from worker.observe.tracing import batch_span, check_tracing, place_of, stripped
 
 CANARY = "ocelot"
 THREAD = ("C0123ABC", "1700000000.000100")
-
-
-class Collector:
-    """A server that takes traces as an OTLP collector does, and keeps every byte."""
-
-    def __init__(self) -> None:
-        self.bodies: list[bytes] = []
-        bodies = self.bodies
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                bodies.append(self.rfile.read(int(self.headers["Content-Length"])))
-                self.send_response(200)
-                self.send_header("Content-Length", "0")
-                self.end_headers()
-
-            def log_message(self, format: str, *args: object) -> None:
-                """Log nothing."""
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
-        self._thread.start()
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
-
-    def close(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
-
-    @property
-    def spans(self) -> list[Span]:
-        return [
-            span
-            for body in tuple(self.bodies)
-            for resource in ExportTraceServiceRequest.FromString(body).resource_spans
-            for scope in resource.scope_spans
-            for span in scope.spans
-        ]
-
-    def trace_of(self, name: str) -> list[Span]:
-        """Return the spans of each trace that has a span of this name."""
-        ids = {span.trace_id for span in self.spans if span.name == name}
-        return [span for span in self.spans if span.trace_id in ids]
 
 
 @pytest.fixture
@@ -236,6 +191,7 @@ def test_missing_packages_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
         ),
         ("https://slack.com/api/chat.postMessage", "https://slack.com/api/chat.postMessage"),
         ("https://hooks.slack.com/commands/T1/2/secret", "https://hooks.slack.com"),
+        ("https://files.slack.com/files-pri/T1-F1/secret.pdf", "https://files.slack.com"),
         ("/slack/events?secret", "/slack/events"),
         ("/elsewhere/secret", ""),
     ],

@@ -91,8 +91,8 @@ def test_a_worker_of_lookups_loads_jira_at_its_start(installation: Installation)
     """The first person who asks waits no longer than the others."""
     with started(installation, "--queues", "lookups"):
         found = ask(installation, "lookups")
-    assert found["at_start"] >= {"worker.jira.client", "httpx"}
-    assert "worker.status_message" not in found["now"]
+    assert found["at_start"] >= {"worker.jira.client", "worker.jira.form_lookups", "httpx"}
+    assert "worker.status_message.announcer" not in found["now"]
 
 
 def test_a_worker_of_all_queues_knows_all_tasks(installation: Installation) -> None:

@@ -18,4 +18,7 @@ def test_a_hundred_runs_of_chaos_end_with_one_ticket_each(pool: Pool) -> None:
     # A run that meets no fault shows nothing.
     assert tally.faults.total() > 1.5 * RUNS
     assert len(tally.faults) >= 12
-    assert {"crash", "freeze", "retry", "ask"} <= set(tally.events)
+    assert {"crash", "freeze", "retry", "ask", "reporter refused"} <= set(tally.events)
+    # Counted as 0 where it did not happen.
+    assert tally.events["create without the refused reporter"]
+    assert tally.events["ticket with its requester as the reporter"]

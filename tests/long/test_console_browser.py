@@ -15,6 +15,7 @@ import pytest
 
 from sandbox.jira.faults import Refuse
 from sandbox.jira.server import JiraSandbox
+from sandbox.slack.server import SlackSandbox
 from tests.support.browser import browser, needs_browser
 from tests.support.installation import Installation
 from tests.support.waiting import wait_until
@@ -62,6 +63,15 @@ def signed_in(chromium: Browser, web: WebProcess, **options: object) -> Console:
 
 
 @pytest.fixture
+def slack() -> Iterator[SlackSandbox]:
+    with SlackSandbox() as slack:
+        slack.workspace.channel_facts[THREAD["channel_id"]] = {"name": "ops"}
+        slack.workspace.people["U0456"] = {"profile": {"display_name": "Ada Lovelace"}}
+        slack.workspace.people["U0789"] = {"profile": {"display_name": "Grace Hopper"}}
+        yield slack
+
+
+@pytest.fixture
 def jira() -> Iterator[JiraSandbox]:
     with JiraSandbox() as jira:
         yield jira
@@ -75,7 +85,9 @@ def blocked(installation: Installation) -> bool:
         return bool(SyncStore(pool).list_syncs("blocked"))
 
 
-def test_what_failed_is_found_and_mended(installation: Installation, jira: JiraSandbox) -> None:
+def test_what_failed_is_found_and_mended(
+    installation: Installation, jira: JiraSandbox, slack: SlackSandbox
+) -> None:
     """A blocked sync gets its ticket by Retry, a dead letter its effect by Replay; both are in the trail."""
     # A required field that no draft has: the sync needs attention.
     jira.site.fail("create", Refuse(422, (), {"customfield_10010": "Team is required."}))
@@ -89,7 +101,9 @@ def test_what_failed_is_found_and_mended(installation: Installation, jira: JiraS
     beat = ("--beat", "--schedule", str(installation.logs / "beat"))
     with ExitStack() as stack:
         stack.enter_context(installation.worker("console", *beat, **settings))
-        web = stack.enter_context(WebProcess({**installation.env, **settings}, installation.logs / "web.log"))
+        names = {"SLACK_BOT_TOKEN": slack.token, "SLACK_API_URL": slack.api_url}
+        env = {**installation.env, **settings, **names}
+        web = stack.enter_context(WebProcess(env, installation.logs / "web.log"))
         chromium = stack.enter_context(browser())
         installation.send("sessions.get_or_create", **THREAD, user_id="U0456").get(timeout=20)
         draft = {"summary": "Export fails", "description": "It *stops* at 90 %"}
@@ -103,7 +117,7 @@ def test_what_failed_is_found_and_mended(installation: Installation, jira: JiraS
         page = console.page
         page.get_by_text("Jira's configuration does not allow this ticket").wait_for()
         console.picture("overview")
-        page.get_by_role("link", name=f"{THREAD['channel_id']} / {THREAD['thread_ts']}").click()
+        page.get_by_role("link", name="#ops, 14 Nov 2023, 22:13 UTC").click()
         page.get_by_text("Team is required").first.wait_for()
         assert "Export fails" not in page.content(), "what people wrote is on a page of its own"
         page.get_by_label("Reason").first.fill("the field is not required any more")
@@ -148,7 +162,8 @@ def test_what_failed_is_found_and_mended(installation: Installation, jira: JiraS
         page.get_by_label("Search").fill("proj-77")
         with page.expect_navigation():
             page.get_by_label("Search").press("Enter")
-        page.get_by_role("link", name=f"{LOST['channel_id']} / {LOST['thread_ts']}").wait_for()
+        page.get_by_role("link", name="#ops, 14 Nov 2023, 22:21 UTC").wait_for()
+        assert page.get_by_title("U0789").inner_text() == "Grace Hopper"
         assert page.get_by_role("row").count() == 2
         console.picture("sessions")
         assert console.complaints == []
@@ -162,7 +177,14 @@ def test_what_failed_is_found_and_mended(installation: Installation, jira: JiraS
 def the_phone(chromium: Browser, web: WebProcess) -> None:
     """Check that nothing is wider than a small screen, also in dark mode."""
     console = signed_in(chromium, web, color_scheme="dark", viewport={"width": 360, "height": 740})
-    for path in ("/", "/sessions", "/syncs?state=done", "/dead?state=retried", "/audit"):
+    for path in (
+        "/",
+        "/sessions",
+        "/syncs?state=done",
+        "/dead?state=retried",
+        "/audit",
+        "/channels/C0123ABC",
+    ):
         console.page.goto(console.url + path)
         assert console.is_as_wide_as_the_screen(), path
         if path == "/":

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from signal import SIGTERM
 from typing import Final
+from zipfile import ZipFile
 
 import pytest
 
@@ -257,6 +258,28 @@ def test_the_command_of_a_client_says_what_it_lacks(installed: Installed) -> Non
     assert done.returncode == 1
     assert done.stderr.count("\n") == 1
     assert "pip install 'threadsync[worker]'" in done.stderr
+
+
+def test_the_playground_is_in_the_wheel(wheel: Path) -> None:
+    """The wheel has every file of the playground's page, which `threadsync up` serves."""
+    folder = ROOT / "sandbox" / "playground"
+    files = [path for path in folder.rglob("*") if path.is_file() and path.suffix not in {".py", ".pyc"}]
+    assert {path.suffix for path in files} == {".html", ".css", ".js", ".svg"}
+    with ZipFile(wheel) as packed:
+        assert {str(path.relative_to(ROOT)) for path in files} <= set(packed.namelist())
+
+
+def test_up_without_settings_has_the_playground(installed: Installed, tmp_path: Path) -> None:
+    """From the wheel with its extra alone, `threadsync up` without settings serves the playground."""
+    for name in set(installed.env):
+        if name.startswith("SLACK_") or name in ("DATABASE_URL", "CELERY_BROKER_URL"):
+            del installed.env[name]
+    command = ("-m", "worker.cli", "up", "--data-dir", str(tmp_path / "data"), "--without-flower")
+    with installed.running("up", *command) as log:
+        wait_until(lambda: says(log, "Ctrl-C stops everything"), "`up` says that it is up", 120)
+        found = re.search(r"Try it in a browser: (http://\S+/playground/)", log.read_text())
+        assert found, log.read_text()
+        assert answers_http(found[1])
 
 
 def test_the_table_names_extras_that_there_are() -> None:

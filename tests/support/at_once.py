@@ -33,7 +33,12 @@ KEYS: Final = ("PROJ-1", "PROJ-2")
 # Before and after anything that is forgotten or unlinked in the course of a test.
 MOMENTS: Final = ("1.5", "1700000000.5", "1700000000.500", "1700000001.0")
 _ANN: Final = SlackActor(user_id="U1", team_id="T1")
-ACTORS: Final = (None, None, _ANN, NamedActor(name='O\'Neil \\ "{}", NULL', via="cli"))
+ACTORS: Final = (
+    *(None, None, _ANN, NamedActor(name='O\'Neil \\ "{}", NULL', via="cli")),
+    SlackActor(user_id="U2", team_id="T1", groups=("S1", "S2"), member=False),
+)
+# By the event's thread: who may act in the channels from then on.
+_WHO: Final[dict[str, Any]] = {THREADS[0]: ["U1"], THREADS[1]: ["U9", "S2"], THREADS[2]: "workspace"}
 DRAFTS: Final = (
     Draft(summary="a"),
     Draft(summary='ü \\ "quoted" {a,b} NULL', description="two\nlines", labels=("x",)),
@@ -46,7 +51,8 @@ _ASKED: Final = (
 )
 _ALL: Final = (
     "thread_sessions, channel_context, channel_context_commands, channel_aliases, forgotten_channels, "
-    "forgotten_people, forget_acts, session_acts, left_tickets, syncs, sync_attempts, status_messages"
+    "forgotten_people, forget_acts, session_acts, channel_acts, left_tickets, ticket_steps, syncs, "
+    "sync_attempts, status_messages"
 )
 
 
@@ -119,7 +125,7 @@ _EVENTS: Final = st.builds(
     Event,
     st.sampled_from(
         [
-            *("move", "person", "person", "thread", "channel", "unlink", "link"),
+            *("move", "person", "person", "thread", "channel", "unlink", "link", "who", "who", "anyone"),
             *("blocked", "parked", "failed", "review", "unknown", "future"),
         ]
     ),
@@ -174,6 +180,10 @@ class World:
                 self._forgets.forget_sessions(act, [session])
         elif event.what in ("link", "unlink"):
             self._act(event)
+        elif event.what in ("who", "anyone"):
+            who = _WHO[event.about] if event.what == "who" else None
+            for channel in (IDS[0], OTHER):
+                self._store.merge_channel_context(channel, {"threadsync": {"who": who}}, uuid4())
         else:
             self._owner.execute(_OF_A_SYNC[event.what].encode(), {"thread": event.about})
 

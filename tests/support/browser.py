@@ -17,13 +17,14 @@ needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium: apt-ge
 
 
 @contextmanager
-def browser() -> Iterator[Browser]:
+def browser(*arguments: str) -> Iterator[Browser]:
     """One that runs until the end of the block. Playwright brings none of its own here."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
         # No sandbox: a container's root may not make one. It sees pages of ours only.
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        options = ["--no-sandbox", *arguments]
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=options)
         try:
             yield chromium
         finally:

@@ -58,7 +58,7 @@ class History:
             connection.execute(
                 "TRUNCATE thread_sessions, channel_aliases, channel_context, channel_context_commands, "
                 "syncs, sync_attempts, sync_actions, session_actions, status_messages, session_acts, "
-                "left_tickets"
+                "left_tickets, ticket_steps"
             )
         self.linked, self.ran = [], []
 

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx
 import uvicorn
@@ -40,13 +41,14 @@ def served(app: Starlette) -> Iterator[str]:
 
 
 @contextmanager
-def console_on(database_url: str, broker_url: str) -> Iterator[httpx.Client]:
+def console_on(database_url: str, broker_url: str, **given: Any) -> Iterator[httpx.Client]:
     settings = Settings(
         # As in production: with nothing but the console's own rights.
         database_url=as_member(database_url, CONSOLE),
         celery_broker_url=broker_url,
         threadsync_console_password=PASSWORD,
         jira_url="https://jira.example.com",
+        **given,
     )
     console = create_console(settings)
     app = Starlette(routes=[Mount("/console", console.app)], lifespan=console.app.router.lifespan_context)

@@ -21,6 +21,7 @@ PATIENCE = 0.5
 ENDED = (httpx.RemoteProtocolError, httpx.ReadError)
 """What a connection that ends looks like; which of them is a matter of packets."""
 SOCKETS, IN_PROCESS = "sockets", "in process"
+_ATLASSIAN = ("https://jira.example", "https://api.atlassian.com", "https://auth.atlassian.com/oauth/token")
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,9 @@ class Jira:
     clock: VirtualClock
     http: httpx.AsyncClient
     is_virtual: bool
+    site_url: str
+    gateway_url: str
+    token_url: str
 
     async def create(self, **fields: Any) -> httpx.Response:
         return await self.http.post("3/issue", json=create_body(**fields))
@@ -47,7 +51,7 @@ async def jira_over(transport: str) -> AsyncIterator[Jira]:
     site = JiraSite(("PROJ", "OTHER"), clock)
     is_virtual = transport == IN_PROCESS
     async with AsyncExitStack() as stack:
-        url = "https://jira.example" if is_virtual else stack.enter_context(JiraSandbox(site)).url
+        url, gateway, token = _ATLASSIAN if is_virtual else _addresses(stack.enter_context(JiraSandbox(site)))
         http = httpx.AsyncClient(
             base_url=f"{url}/rest/api/",
             auth=(site.email, site.token),
@@ -56,4 +60,8 @@ async def jira_over(transport: str) -> AsyncIterator[Jira]:
             trust_env=False,
             verify=tls_context(trust_env=False),
         )
-        yield Jira(site, clock, await stack.enter_async_context(http), is_virtual)
+        yield Jira(site, clock, await stack.enter_async_context(http), is_virtual, url, gateway, token)
+
+
+def _addresses(jira: JiraSandbox) -> tuple[str, str, str]:
+    return jira.url, jira.gateway_url, jira.token_url

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, TypeVar, cast
+from typing import Any, Final, TypeVar, cast
 from uuid import uuid4
 
 import httpx
@@ -17,13 +17,24 @@ import redis
 
 from handlers.app import MountedConsole, create_app
 from sandbox.slack.requests import TEAM_ID, SlackRequest, signed_request
+from sandbox.slack.server import SlackSandbox
 from threadsync import AsyncSessionClient
 from threadsync.command import Command
+from threadsync.commands import GetContext
 from threadsync.config import Settings, load_settings
 from threadsync.errors import EnqueueFailed, ResultTimeout
+from threadsync.forms import DraftFound, FormFields, JiraPerson, ProjectList
 from threadsync.handles import AsyncHandle
 from threadsync.liveness.state import Heartbeats
-from threadsync.lookup_commands import LinkAnswer, LinkLookup
+from threadsync.lookup_commands import (
+    AccountLookup,
+    DraftLookup,
+    FormFieldsLookup,
+    IssueTypesLookup,
+    LinkAnswer,
+    LinkLookup,
+    ProjectsLookup,
+)
 from threadsync.sessions import SessionPage, SessionResult, ThreadSession
 from threadsync.types import Outcome, Status
 
@@ -31,6 +42,9 @@ R = TypeVar("R")
 
 SECRET = "8f742231b10e8888abcd99yyyzzz85a5"
 CHANNEL, THREAD, USER = "C0123", "1700000000.000100", "U0456"
+QUESTIONS: Final = (
+    *(ProjectsLookup, IssueTypesLookup, FormFieldsLookup, AccountLookup, DraftLookup, GetContext),
+)
 NEVER: Any = object()
 """An answer of ``RecordingClient`` that does not come."""
 
@@ -38,12 +52,23 @@ NEVER: Any = object()
 class RecordingClient(AsyncSessionClient):
     """Keeps the commands instead of sending them. For unit tests: it promises nothing that a broker does.
 
+    Questions of the form are kept apart, in ``questions``; ``forgotten`` counts deleted results.
+
     Args:
         answer: the result of a command; an exception is raised, ``NEVER`` times out.
+        form: the same for a question of the form.
     """
 
-    def __init__(self, answer: Callable[[Any], Any] = lambda command: NEVER) -> None:
+    def __init__(
+        self,
+        answer: Callable[[Any], Any] = lambda command: NEVER,
+        form: Callable[[Any], Any] | None = None,
+    ) -> None:
         self.commands: list[Command[Any]] = []
+        self.questions: list[Command[Any]] = []
+        self.forgotten = 0
+        self.before_an_answer: Callable[[], Awaitable[Any]] | None = None
+        self._form = form or no_form
         self.down = False
         self.closed = False
         self._answer = answer
@@ -51,12 +76,16 @@ class RecordingClient(AsyncSessionClient):
     async def enqueue(self, command: Command[R], *, task_id: str | None = None) -> AsyncHandle[R]:
         if self.down:
             raise EnqueueFailed("the broker is away, says the test")
+        if isinstance(command, QUESTIONS):
+            question: Any = command
+            self.questions.append(question)
+            return _FakeHandle(question, self._form, self)
         self.commands.append(command)
-        return _FakeHandle(command, self._answer)
+        return _FakeHandle(command, self._answer, self)
 
     def linked(self, asked: AsyncHandle[LinkAnswer]) -> AsyncHandle[SessionResult]:
         question = cast(LinkLookup, asked.command)
-        return _FakeHandle(question.link(question.jira_key, None), self._answer)
+        return _FakeHandle(question.link(question.jira_key, None), self._answer, self)
 
     async def ping(self) -> None:
         if self.down:
@@ -71,12 +100,18 @@ class RecordingClient(AsyncSessionClient):
 
 
 class _FakeHandle(AsyncHandle[R]):
-    def __init__(self, command: Command[R], answer: Callable[[Any], Any]) -> None:
+    def __init__(self, command: Command[R], answer: Callable[[Any], Any], client: RecordingClient) -> None:
         self.command = command
         self.task_id = str(uuid4())
         self._answer = answer
+        self._client = client
+
+    async def forget(self) -> None:
+        self._client.forgotten += 1
 
     async def get(self, timeout: float = 10) -> R:  # noqa: ASYNC109 - as in the client
+        if self._client.before_an_answer is not None:
+            await self._client.before_an_answer()
         value = self._answer(self.command)
         if value is NEVER:
             await asyncio.sleep(timeout)
@@ -84,6 +119,26 @@ class _FakeHandle(AsyncHandle[R]):
         if isinstance(value, Exception):
             raise value
         return cast(R, value)
+
+
+def no_form(question: Any) -> Any:
+    """Answer a question of the form as a worker without a Jira does."""
+    match question:
+        case ProjectsLookup():
+            return ProjectList(outcome="not_configured")
+        case FormFieldsLookup():
+            return FormFields(outcome="not_configured")
+        case AccountLookup():
+            return JiraPerson(outcome="not_configured")
+        case DraftLookup():
+            return DraftFound(outcome="none")
+        case _:
+            return None
+
+
+def form_in(slack: SlackSandbox) -> Any:
+    """Return the open view that has inputs; None while there is none."""
+    return next((view for view in slack.workspace.views if "submit" in view), None)
 
 
 @dataclass(frozen=True)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from uuid import UUID
 
 import pytest
 
 from console.timeline import timeline
-from console.words import ago, sentence
+from console.words import ago, of_ts, readable, sentence
 from threadsync.sessions import ThreadSession
 from threadsync.syncs import Attempt, Draft, SyncAction, SyncDetail, SyncState
 
@@ -34,6 +34,31 @@ def after(seconds: float) -> datetime:
 def test_a_moment_in_words(seconds: float, words: str) -> None:
     """A moment is written in the greatest unit that fits."""
     assert ago(after(seconds), NOW) == words
+
+
+def test_a_moment_is_written_as_people_do() -> None:
+    """A moment is written with day, month and year, in UTC whatever its own zone is."""
+    assert readable(NOW) == "25 Nov 2026, 12:00:00 UTC"
+    east = datetime(2026, 11, 1, 0, 30, tzinfo=timezone(timedelta(hours=2)))
+    assert readable(east) == "31 Oct 2026, 22:30:00 UTC"
+
+
+@pytest.mark.parametrize(
+    ("ts", "words"),
+    [
+        ("1700000000.000100", "14 Nov 2023, 22:13 UTC"),
+        ("1700000000", "14 Nov 2023, 22:13 UTC"),
+        ("1700000000000000.000100", "1700000000000000.000100"),
+        ("9999999999999999.0", "9999999999999999.0"),
+        ("NaN", "NaN"),
+        ("\u0661\u0667.0", "\u0661\u0667.0"),
+        ("", ""),
+        (None, "None"),
+    ],
+)
+def test_a_timestamp_of_slack_is_shown_as_a_moment(ts: str | None, words: str) -> None:
+    """A timestamp of Slack's is shown as a moment; what is none stays as it is."""
+    assert of_ts(ts) == words
 
 
 def test_a_sentence_begins_with_a_capital() -> None:
@@ -73,6 +98,7 @@ def test_a_timeline_has_everything_in_its_order() -> None:
     assert events[3].why.startswith("HTTP 422; Jira's configuration does not allow")
     assert "secret plan" not in str(events)
     assert [event.what for event in timeline(session, None, None, None)] == ["Session opened"]
+    assert (events[0].by, events[0].why) == ("U1", "")
 
 
 def test_a_draft_of_no_moment_is_shown_as_such() -> None:

@@ -24,7 +24,7 @@ NEEDED: Final = {
     "migrate": ("database_url",),
     "worker-sessions": ("database_url", "broker_url"),
     "worker-syncs": ("database_url", "broker_url", "slack_bot_token"),
-    "worker-lookups": ("database_url", "broker_url"),
+    "worker-lookups": ("database_url", "broker_url", "slack_bot_token"),
     "beat": ("broker_url",),
     "handlers": ("broker_url", "database_url", "slack_signing_secret", "slack_bot_token"),
     "flower": ("broker_url",),

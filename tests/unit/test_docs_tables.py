@@ -19,7 +19,16 @@ from tests.support.documents import ROOT, blocks, read, table
 from threadsync.channels import ChannelContext, ChannelMove, ContextResult
 from threadsync.command import Command
 from threadsync.config import Settings, load_settings
-from threadsync.lookup_commands import LinkAnswer, LinkLookup
+from threadsync.forms import DraftFound, FormFields, IssueTypeList, JiraPerson, ProjectList
+from threadsync.lookup_commands import (
+    AccountLookup,
+    DraftLookup,
+    FormFieldsLookup,
+    IssueTypesLookup,
+    LinkAnswer,
+    LinkLookup,
+    ProjectsLookup,
+)
 from threadsync.reasons import REASONS
 from threadsync.sessions import SessionPage, SessionResult, ThreadSession
 from threadsync.sync_commands import RetrySync, Sync
@@ -28,14 +37,31 @@ from threadsync.types import Status
 from worker.celery import configuration
 from worker.db.pool import connect_arguments
 from worker.db.sessions.statements import COMMANDS
-from worker.doctor import broker, database, flower, installation, jira, rabbitmq, running, settings, slack
+from worker.doctor import (
+    broker,
+    channels,
+    database,
+    flower,
+    installation,
+    jira,
+    rabbitmq,
+    reporter,
+    running,
+    settings,
+    slack,
+)
 from worker.jira.decide import LOOK_AFTER_SECONDS
 from worker.operate.rights.broker_users import USERS
 
-ALL_COMMANDS: Final[tuple[type[Command[Any]], ...]] = (*COMMANDS, LinkLookup, Sync, RetrySync)
+ALL_COMMANDS: Final[tuple[type[Command[Any]], ...]] = (
+    *COMMANDS,
+    *(LinkLookup, ProjectsLookup, IssueTypesLookup, FormFieldsLookup, AccountLookup, DraftLookup),
+    *(Sync, RetrySync),
+)
 OUR_OWN: Final = {
     "syncs.sweep",
     "syncs.leave",
+    "syncs.follow",
     "syncs.announce",
     "maintenance.canary",
     "maintenance.sample",
@@ -55,6 +81,11 @@ RESULTS: Final[dict[Any, str]] = {
     ChannelMove: "move + outcome",
     SyncState: "sync",
     LinkAnswer: "lookup + outcome",
+    ProjectList: "projects + outcome",
+    IssueTypeList: "issue types + outcome",
+    FormFields: "form + outcome",
+    JiraPerson: "account + outcome",
+    DraftFound: "own draft + outcome",
 }
 
 
@@ -76,7 +107,8 @@ def test_the_tables_of_rights_are_up_to_date() -> None:
 
 def test_the_table_of_the_doctor_has_every_check() -> None:
     """The page's table has the doctor's checks in their order, and no other."""
-    areas = (settings, broker, rabbitmq, database, installation, running, slack, jira, flower)
+    stored = (settings, broker, rabbitmq, database, installation, channels, running)
+    areas = (*stored, slack, jira, reporter, flower)
     checks = [check for area in areas for check in area.CHECKS]
     assert [row[0].strip("`") for row in table(read("docs/operate/doctor.md"), "check")] == checks
 
@@ -90,7 +122,8 @@ def test_the_table_of_tasks_has_every_command() -> None:
     assert list(rows_of_tasks()) == [command.name for command in ALL_COMMANDS]
     queues = {command.name: command.queue for command in ALL_COMMANDS}
     kinds = {"syncs": "syncs", "jira": "lookups"}
-    assert queues == {name: kinds.get(name.partition(".")[0], "sessions") for name in queues}
+    by_name = {name: kinds.get(name.partition(".")[0], "sessions") for name in queues}
+    assert queues == by_name | {"syncs.draft": "lookups"}
 
 
 def test_every_task_of_the_table_is_registered() -> None:
@@ -150,6 +183,11 @@ def test_a_row_of_the_table_of_tasks(command: type[Command[Any]]) -> None:
         ("draft", Draft),
         ("sync", SyncState),
         ("lookup", LinkAnswer),
+        ("projects", ProjectList),
+        ("issue types", IssueTypeList),
+        ("form", FormFields),
+        ("account", JiraPerson),
+        ("own draft", DraftFound),
     ],
 )
 def test_the_fields_of_results(word: str, model: type[BaseModel]) -> None:

@@ -15,18 +15,28 @@ from handlers.mapping import OPEN_SHORTCUT
 from handlers.ticket_command import SLASH_COMMAND
 from tests.support.slack_app import RecordingClient, settings
 from worker.status_message.thread import METHODS
+from worker.thread.slack import METHODS as THREAD_METHODS
+from worker.thread.slack import OPTIONAL_METHODS
 
 # Scopes that calls of the Web API and events need; https://docs.slack.dev/reference/scopes
 SCOPES_OF_CALLS = {
     "auth_test": set[str](),
+    "chat_getPermalink": set[str](),
     "chat_postEphemeral": {"chat:write"},
     "chat_postMessage": {"chat:write"},
     "chat_update": {"chat:write"},
     "conversations_replies": {"channels:history", "groups:history"},
     "views_open": set[str](),
+    "views_update": set[str](),
 }
-# Calls that are made only where their scope was granted.
-OPTIONAL_CALLS = {"bots_info": {"users:read"}, "users_info": {"users:read"}}
+# Calls that are made only where their scope was granted. The worker asks for a person's e-mail address, by
+# which Jira knows the person.
+OPTIONAL_CALLS = {
+    **{method.replace(".", "_"): set(scopes) for method, scopes in OPTIONAL_METHODS.items()},
+    "bots_info": {"users:read"},
+    "users_info": {"users:read", "users:read.email"},
+    "usergroups_list": {"usergroups:read"},
+}
 # Slack sends the event for the channels that one of these scopes shows.
 OPTIONAL_EVENTS = {"channel_id_changed": {"channels:read", "groups:read"}}
 SCOPES_OF_EVENTS = {
@@ -80,7 +90,7 @@ def web_api_calls() -> set[str]:
         and isinstance(node.func, ast.Attribute)
         and isinstance(node.func.value, ast.Attribute)
         and node.func.value.attr == "web"
-    } | {method.replace(".", "_") for method in METHODS}
+    } | {method.replace(".", "_") for method in (*METHODS, *THREAD_METHODS)}
 
 
 def test_scopes_are_the_least(manifest: Any) -> None:

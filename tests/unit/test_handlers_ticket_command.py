@@ -12,6 +12,7 @@ from handlers.ticket_command import TicketRequest, parse_thread, parse_ticket_co
 from sandbox.slack.requests import slash_command
 from tests.support.slack_app import CHANNEL, THREAD, USER
 from threadsync.actors import SlackActor
+from threadsync.channel_settings.parsing import Change, Reset, Show
 from threadsync.commands import UpdateStatus
 from threadsync.errors import InvalidCommand
 
@@ -30,6 +31,24 @@ def parse(text: str, **fields: str) -> TicketRequest | None:
 def test_what_is_unknown_asks_for_help(text: str) -> None:
     """An unknown verb is read as a wish for help."""
     assert parse(text) is None
+
+
+def test_settings_are_read_as_slack_escapes_them() -> None:
+    """People in a value are read in their angles, and the verb in any case; without a value it shows."""
+    asked = parse(" Config  who=<@U1|ann>, <!subteam^S1|@on call> labels=a &amp; b ")
+    assert asked == TicketRequest(
+        "config", CHANNEL, config=Change({"who": ("U1", "S1"), "labels": ("a & b",)})
+    )
+    assert parse("config") == TicketRequest("config", CHANNEL, config=Show())
+    assert parse("config reset labels") == TicketRequest("config", CHANNEL, config=Reset("labels"))
+    assert parse("configure") is None
+
+
+def test_a_fault_in_settings_is_said() -> None:
+    """What is wrong is said, with what there is, and nothing in it mentions anybody."""
+    with pytest.raises(InvalidCommand) as refused:
+        parse("config who=<!channel>")
+    assert str(refused.value).startswith("Nothing changed: who: '&lt;!channel&gt;' is neither a user")
 
 
 def test_verbs_and_keys_may_be_written_in_any_case() -> None:

@@ -1,27 +1,31 @@
-"""The form that asks for a ticket, and the command made from it."""
+"""The form that asks for a ticket: what it is about, and the command made from it."""
 
 from __future__ import annotations
 
 import contextlib
 import json
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from handlers.form.draft import Known
+from handlers.form.first_message import first_line, summary_of
+from handlers.form.submission import change_in, submission_in
 from handlers.ticket_form import (
     DESCRIPTION,
     SUMMARY,
-    command_for_submission,
-    faults_in,
+    about_click,
+    about_fix,
     response_url_of,
-    summary_in,
     ticket_form,
 )
-from sandbox.slack.requests import button_click, view_submission
+from sandbox.slack.requests import BOT_ID, BOT_USER_ID, button_click, view_submission
 from tests.support.slack_app import CHANNEL, THREAD, USER
 from threadsync.errors import InvalidCommand
+from threadsync.syncs import LONGEST_DRAFT_SUMMARY
 
 URL = "https://hooks.slack.example/1"
 CLICK = button_click(
@@ -32,6 +36,15 @@ NOW = "1700000002.000000"
 
 def submission(summary: str | None, description: str | None = None) -> dict[str, Any]:
     return view_submission(ticket_form(CLICK), {SUMMARY: summary, DESCRIPTION: description}, USER)
+
+
+def faults_in(form: dict[str, Any]) -> dict[str, str]:
+    return submission_in(form).written(Known()).faults
+
+
+def command_for(form: dict[str, Any]) -> Any:
+    sent = submission_in(form)
+    return sent.command(sent.written(Known()).values, NOW)
 
 
 @pytest.mark.parametrize(
@@ -58,7 +71,7 @@ def test_a_fault_is_named_at_its_input(
     assert list(faults) == inputs
     assert words in "".join(faults.values())
     if not inputs:
-        command_for_submission(form, NOW)
+        command_for(form)
 
 
 def test_the_form_carries_its_thread() -> None:
@@ -80,44 +93,68 @@ def test_a_long_response_url_is_left_out() -> None:
 
 
 @pytest.mark.parametrize(
-    ("message", "initial"),
+    ("text", "line"),
     [
-        (
-            {"text": "\n  The export &amp; the import stop  \nsince noon", "user": USER},
-            "The export & the import stop",
-        ),
-        ({"text": "see <https://x.example/a|the log> <@U1|ada>", "user": USER}, "see the log @ada"),
-        ({"text": "x" * 300, "user": USER}, "x" * 255),
-        ({"text": "I am keeping track", "bot_id": "B0"}, None),
-        ({"text": "\n \n"}, None),
-        ({"text": None}, None),
-        (None, None),
+        ("\n  The export &amp; the import stop  \nsince noon", "The export & the import stop"),
+        ("see <https://x.example/a|the log> <@U1|ada>", "see the log @ada"),
+        ("\n \n", ""),
+        (None, ""),
+        (7, ""),
     ],
 )
-def test_the_summary_begins_as_the_first_line_of_the_message(message: Any, initial: str | None) -> None:
-    """The summary begins as the first line of the user's message, and empty where the message is ours."""
-    (field, _) = [block["element"] for block in ticket_form({**CLICK, "message": message})["blocks"]]
-    assert field.get("initial_value") == initial
+def test_the_first_line_of_a_message(text: Any, line: str) -> None:
+    """The first line with something in it is taken, as people see it."""
+    assert first_line(text) == line
+
+
+@pytest.mark.parametrize(
+    ("messages", "summary"),
+    [
+        ([{"user": USER, "text": "a < b"}, {"user": USER, "text": "later"}], "a &lt; b"),
+        ([{"user": BOT_USER_ID, "bot_id": BOT_ID, "text": "ours"}, {"user": USER, "text": "a"}], "a"),
+        ([{"bot_id": "B0OTHER", "text": "An alert"}], "An alert"),
+        ([{"user": USER, "text": f"<@{BOT_USER_ID}>, the export stops"}], "the export stops"),
+        ([{"user": USER, "text": f"Is it <@{BOT_USER_ID}|threadsync>?"}], "Is it ?"),
+        ([{"user": USER, "text": f"<@{BOT_USER_ID}>"}, {"user": USER, "text": "It stops"}], "It stops"),
+        ([{"user": USER, "text": "<@U0OTHER> look"}], "@U0OTHER look"),
+        ([{"bot_id": BOT_ID, "text": "ours"}], None),
+        ([{"user": USER, "text": " "}, {"user": USER, "text": "later"}], None),
+        ([], None),
+    ],
+)
+def test_the_summary_begins_as_the_first_message_that_is_not_ours(
+    messages: list[dict[str, Any]], summary: str | None
+) -> None:
+    """The summary is the thread's first message, in Slack's notation, and never one of ours."""
+    assert summary_of(messages, BOT_ID, BOT_USER_ID) == summary
+
+
+def test_while_we_are_not_known_no_bot_is_quoted() -> None:
+    """While it is not known who we are, no bot's message becomes the summary."""
+    assert summary_of([{"bot_id": "B0OTHER", "text": "x"}], None, None) is None
+    assert summary_of([{"user": USER, "text": "x"}], None, None) == "x"
+
+
+@pytest.mark.parametrize("text", ["x" * 40_000, "&" * 40_000, "😀" * 20_000])
+def test_a_long_first_message_fits_a_draft(text: str) -> None:
+    """However long the first message is, a draft takes the summary made of it."""
+    summary = summary_of([{"user": USER, "text": text}], BOT_ID, BOT_USER_ID)
+    assert summary
+    assert 1_000 < len(summary) <= LONGEST_DRAFT_SUMMARY
 
 
 def test_what_was_written_becomes_the_command() -> None:
     """Plain text becomes a command in Slack's notation, in which nothing is a link or a mention."""
-    command = command_for_submission(submission("  a < b & c ", "first\nsecond <!channel>"), NOW)
+    command = command_for(submission("  a < b & c ", "first\nsecond <!channel>"))
     assert (command.channel_id, command.thread_ts, command.drafted_at) == (CHANNEL, THREAD, NOW)
     assert command.draft.summary == "a &lt; b &amp; c"
     assert command.draft.description == "first\nsecond &lt;!channel&gt;"
     assert response_url_of(submission("x")) == URL
 
 
-@pytest.mark.parametrize("summary", [None, "", " \n\t "])
-def test_a_blank_summary_is_none(summary: str | None) -> None:
-    """A blank summary counts as none, although Slack's own check lets it pass."""
-    assert summary_in(submission(summary)) == ""
-
-
 def test_a_description_may_be_left_out() -> None:
     """A description that is left out becomes an empty text."""
-    assert command_for_submission(submission("x"), NOW).draft.description == ""
+    assert command_for(submission("x")).draft.description == ""
 
 
 @pytest.mark.parametrize("metadata", ["", "{", "[]", "null", '{"channel_id": 7}', "[" * 100_000, None, 7])
@@ -126,16 +163,41 @@ def test_a_form_that_names_no_thread_is_refused(metadata: Any) -> None:
     broken = submission("secret words")
     broken["view"]["private_metadata"] = metadata
     with pytest.raises(InvalidCommand) as caught:
-        command_for_submission(broken, NOW)
+        command_for(broken)
     assert "secret words" not in str(caught.value)
     assert response_url_of(broken) == ""
+
+
+def test_a_fix_is_about_the_thread_of_its_status_message() -> None:
+    """The fix button of a status message names its session; the message names the thread."""
+    session_id = str(uuid4())
+    click = button_click(
+        "threadsync_fix",
+        session_id,
+        CHANNEL,
+        USER,
+        message_ts="1700000001.000100",
+        thread_ts=THREAD,
+        response_url=URL,
+    )
+    about = about_fix(click)
+    assert (about.channel_id, about.thread_ts, about.session_id) == (CHANNEL, THREAD, session_id)
+    assert about.response_url == URL
+    nowhere = {**click, "message": {}, "container": {"channel_id": CHANNEL}}
+    for broken in ({**click, "actions": [{"value": "x"}]}, nowhere):
+        with pytest.raises(InvalidCommand):
+            about_fix(broken)
 
 
 JUNK = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=20),
     lambda inner: (
         st.lists(inner, max_size=3)
-        | st.dictionaries(st.sampled_from(["view", "state", "values", SUMMARY, "value"]), inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(["view", "state", "values", "blocks", "element", "block_id", SUMMARY, "value"]),
+            inner,
+            max_size=3,
+        )
     ),
     max_leaves=8,
 )
@@ -144,9 +206,17 @@ JUNK = st.recursive(
 @given(JUNK)
 def test_junk_is_a_command_or_refused(junk: Any) -> None:
     """Any junk becomes a command or is refused; no other error is raised."""
-    for payload in ({"view": junk}, {"view": {"state": {"values": junk}, "private_metadata": junk}}):
-        summary_in(payload)
+    form = submission("x")["view"]
+    for payload in (
+        {"view": junk},
+        {"view": {"state": {"values": junk}, "private_metadata": junk}},
+        {"view": {**form, "state": junk}},
+        {"view": {**form, "blocks": junk}},
+        {"view": {**form, "blocks": [junk]}, "actions": junk},
+        {"view": form, "actions": [junk]},
+    ):
         response_url_of(payload)
-        for attempt in (lambda p: command_for_submission(p, NOW), ticket_form):
+        change_in(payload)
+        for attempt in (command_for, about_click, about_fix, ticket_form):
             with contextlib.suppress(InvalidCommand):
                 attempt(payload)

@@ -26,6 +26,7 @@ NOW = datetime(2026, 11, 25, 12, 0, 0, tzinfo=UTC)
 JIRAS = json.dumps({"errorMessages": [], "errors": {"summary": "is too long: MY SECRET PLAN"}}).encode()
 HTML = b"<html><body>Request blocked</body></html>"
 NOTHING = b""
+SCOPE = b'{"code": 401, "message": "Unauthorized; scope does not match"}'
 TICKET = b'{"id": "10001", "key": "PROJ-7", "self": "https://x"}'
 DENIED = {"X-Authentication-Denied-Reason": "CAPTCHA_CHALLENGE; login-url=https://jira/login"}
 ANONYMOUS = {"X-Seraph-LoginReason": "AUTHENTICATED_FAILED"}
@@ -76,6 +77,7 @@ def answer(status: int, body: bytes = NOTHING, headers: dict[str, str] | None = 
         (401, JIRAS, {}, AuthProblem),
         (401, HTML, {}, AuthProblem),
         (401, b"Client must be authenticated", {}, AuthProblem),
+        (401, SCOPE, {}, AuthProblem),
         (403, JIRAS, {}, AuthProblem),
         (403, b'{"message": "no"}', {}, AuthProblem),
         (403, HTML, {}, NotSent),
@@ -235,6 +237,11 @@ def test_jiras_words_are_limited() -> None:
         (["INVALID_INPUT"], {}, "draft"),
         ([], {}, "draft"),
         ([], {"summary": "We do not talk about permissions to log in"}, "draft"),
+        ([], {"reporter": "The reporter specified is not a user."}, "reporter"),
+        ([], {"Reporter": "You do not have permission to set it"}, "reporter"),
+        (["No."], {"reporter": "The reporter specified is not a user."}, "set_up"),
+        ([], {"reporter": "cannot be set", "summary": "is too long"}, "set_up"),
+        ([], {"reporter": "cannot be set", "labels": "cannot be set"}, "set_up"),
         ([], {"customfield_10010": "Team is required."}, "set_up"),
         ([], {"components": "Komponente ist erforderlich."}, "set_up"),
         ([], {"summary": "is too long", "customfield_10010": "Team is required."}, "set_up"),
@@ -262,6 +269,29 @@ def test_jiras_words_are_limited() -> None:
 def test_whose_fault_a_refusal_is(messages: list[str], errors: dict[str, str], expected: str) -> None:
     """A refusal is attributed to the draft, the place or the configuration by Jira's messages."""
     found = answer(400, json.dumps({"errorMessages": messages, "errors": errors}).encode())
+    assert isinstance(found, Rejected)
+    assert found.about == expected
+
+
+@pytest.mark.parametrize(
+    ("errors", "expected"),
+    [
+        ({"customfield_1": "Option id '7' is not valid"}, "draft"),
+        ({"priority": "The priority selected is invalid."}, "draft"),
+        ({"assignee": "User 'x' cannot be assigned issues."}, "draft"),
+        ({"customfield_1": "is invalid", "summary": "is too long"}, "draft"),
+        ({"customfield_1": "cannot be set. It is not on the appropriate screen."}, "set_up"),
+        ({"customfield_2": "Team is required."}, "set_up"),
+        ({"customfield_1": "is invalid", "customfield_2": "Team is required."}, "set_up"),
+        ({"labels": "The label is invalid."}, "set_up"),
+        ({"issuetype": "Specify a valid issue type"}, "place"),
+    ],
+)
+def test_a_fault_of_a_field_that_was_sent_is_the_drafts(errors: dict[str, str], expected: str) -> None:
+    """What Jira says of a field that was sent is for another draft; of one that was not, for an operator."""
+    body = json.dumps({"errorMessages": [], "errors": errors}).encode()
+    sent = ("project", "issuetype", "summary", "labels", "priority", "assignee", "customfield_1")
+    found = creation(400, {}, body, NOW, sent)
     assert isinstance(found, Rejected)
     assert found.about == expected
 
@@ -344,3 +374,23 @@ def test_nothing_shows_the_draft_or_the_account() -> None:
     rejected = answer(400, JIRAS)
     assert isinstance(rejected, Rejected)
     assert rejected.messages == ("summary: is too long: MY SECRET PLAN",)
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "is_of_scope"),
+    [
+        (401, SCOPE, True),
+        (401, b"Unauthorized; Scopes do not match", True),
+        (401, b'{"errorMessages": ["insufficient SCOPE"]}', True),
+        (401, b'{"code": 401, "message": "Unauthorized"}', False),
+        (401, b'{"message": "microscopes"}', False),
+        (401, b"x" * 5_000 + b" scope", False),
+        (401, b"<html><th scope='col'>Log in</th></html>", False),
+        (403, SCOPE, False),
+    ],
+)
+def test_a_missing_scope_is_told_from_a_wrong_login(status: int, body: bytes, is_of_scope: bool) -> None:
+    """A 401 speaks of a scope in Jira's words, not in a web page; for reads and creates alike."""
+    for found in (answer(status, body), failure(status, {}, body, NOW)):
+        assert isinstance(found, AuthProblem)
+        assert (found.is_of_scope, found.is_renewed) == (is_of_scope, False)

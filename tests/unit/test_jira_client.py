@@ -13,6 +13,7 @@ import httpx
 import pytest
 
 from worker.http_once import NotSent, Unknown
+from worker.jira import parsing
 from worker.jira.answers import (
     AuthProblem,
     CallFailed,
@@ -99,6 +100,16 @@ def test_create_sends_the_marker_with_the_fields(deployment: Deployment, base: s
     properties = [{"key": "threadsync", "value": {"marker": "slk-x", "attempt": 2}}]
     assert jira.asked == [("POST", f"{base}/issue", {"fields": fields, "properties": properties})]
     assert found == Created("10007", "PROJ-7")
+
+
+def test_create_names_who_asked() -> None:
+    """Who asked is in the entity property beside the marker, which is read as before."""
+    _, jira = ask(lambda client: client.create({}, "slk-x", 1, "U0456"), (201, CREATED))
+    [(_, _, sent)] = jira.asked
+    [kept] = sent["properties"]
+    assert kept == {"key": "threadsync", "value": {"marker": "slk-x", "attempt": 1, "requester": "U0456"}}
+    found = parsing.issue({**CREATED, "fields": {"labels": []}, "properties": {"threadsync": kept["value"]}})
+    assert found.marker == "slk-x"
 
 
 def test_headers() -> None:

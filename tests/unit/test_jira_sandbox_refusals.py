@@ -19,6 +19,7 @@ REFUSED: list[tuple[dict[str, Any], dict[str, str]]] = [
     ({"summary": "  "}, {"summary": SUMMARY}),
     ({"summary": "a\nb"}, {"summary": "The summary is invalid because it contains newline characters."}),
     ({"summary": "x" * 256}, {"summary": "Summary can't exceed 255 characters."}),
+    ({"summary": "🔥" * 128}, {"summary": "Summary can't exceed 255 characters."}),
     ({"summary": 7}, {"summary": "Operation value must be a string"}),
     ({"labels": ["x y"]}, {"labels": "The label 'x y' contains spaces which is invalid."}),
     ({"labels": "x"}, {"labels": "data was not an array"}),
@@ -31,6 +32,7 @@ REFUSED: list[tuple[dict[str, Any], dict[str, str]]] = [
     ({"description": {"type": "doc", "content": []}}, {"description": NO_DOCUMENT}),
     ({"description": EMPTY_TEXT}, {"description": "INVALID_INPUT"}),
     ({"description": adf("x" * 32_767)}, {"description": TOO_LONG}),
+    ({"description": adf("🔥" * 16_384)}, {"description": TOO_LONG}),
     (
         {"colour": "red"},
         {"colour": "Field 'colour' cannot be set. It is not on the appropriate screen, or unknown."},
@@ -55,6 +57,7 @@ def test_what_jira_refuses(fields: dict[str, Any], errors: dict[str, str], site:
     "fields",
     [
         {"summary": "x" * 255},
+        {"summary": "🔥" * 127},
         {"description": None},
         {"labels": None},
         {"project": {"id": "10000"}, "issuetype": {"id": "10002"}},

@@ -23,6 +23,7 @@ def fields(
     description: str = "",
     labels: tuple[str, ...] = (),
     deployment: Literal["cloud", "datacenter"] = "cloud",
+    ending: str = "",
 ) -> dict[str, Any]:
     return fields_of(
         summary=summary,
@@ -32,6 +33,7 @@ def fields(
         project_key="PROJ",
         issue_type="Task",
         deployment=deployment,
+        ending=ending,
     )
 
 
@@ -140,6 +142,33 @@ def test_a_long_description_is_cut(kind: str, deployment: Literal["cloud", "data
     shown = description if isinstance(description, str) else texts(description)
     assert "… cut here: " in shown
     assert shown.endswith("more characters; the whole text is in the Slack thread")
+
+
+@pytest.mark.parametrize("deployment", ["cloud", "datacenter"])
+@pytest.mark.parametrize("kind", ["", *LONG])
+def test_a_last_paragraph(kind: str, deployment: Literal["cloud", "datacenter"]) -> None:
+    """The last paragraph is there as it is, also where the description is cut, and within Jira's limit."""
+    ending = "Requested in Slack by *Ada* [x|https://e.com] <@U1>."
+    description = fields(description=LONG.get(kind, "As told"), deployment=deployment, ending=ending)
+    found = description["description"]
+    assert size(written(found)) <= 32_767
+    if isinstance(found, str):
+        without = str(fields(description=LONG.get(kind, "As told"), deployment=deployment)["description"])
+        assert found.startswith(without)
+        assert found.count("\n\n") == without.count("\n\n") + 1
+    else:
+        assert found["content"][-1] == {
+            "type": "paragraph",
+            "content": [{"type": "text", "text": ending}],
+        }
+
+
+@pytest.mark.parametrize("description", ["", " \n\x00"])
+def test_a_last_paragraph_needs_a_description(description: str) -> None:
+    """Where none was drafted there is no description, or only the rest of a summary."""
+    assert "description" not in fields(description=description, ending="Requested in Slack by Ada.")
+    rest = fields("word " * 100, description, ending="Requested in Slack by Ada.")
+    assert "Requested" not in texts(rest["description"])
 
 
 def test_the_note_counts_right() -> None:

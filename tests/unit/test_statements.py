@@ -8,6 +8,7 @@ from typing import Any, Final
 from uuid import UUID
 
 import pytest
+from psycopg._queries import MAX_CACHED_STATEMENT_LENGTH
 
 from threadsync.actors import SlackActor
 from threadsync.command import Validated
@@ -70,6 +71,13 @@ def test_every_command_has_its_own_sql() -> None:
     constants = re.findall(r"(.*)\n([A-Z]\w+): Final\[LiteralString\]", source)
     assert len(constants) == len(re.findall(r"^[A-Z]\w+(?:: .*)? = ", source, re.MULTILINE))
     assert [name for above, name in constants if not above.startswith("# ")] == []
+
+
+def test_the_driver_keeps_how_it_read_a_statement() -> None:
+    """SQL is short enough for psycopg's cache: else it is parsed each time, for as long as it runs."""
+    long = [type(command) for command in ALL if len(statement_of(command).sql) > MAX_CACHED_STATEMENT_LENGTH]
+    # Its rules do not fit.
+    assert long == [RequestSync]
 
 
 def test_a_command_that_lacks_a_parameter_cannot_be_bound() -> None:

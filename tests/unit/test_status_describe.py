@@ -9,9 +9,9 @@ from uuid import UUID
 import pytest
 
 from threadsync.reasons import REASONS
-from threadsync.syncs import Origin, SyncState, SyncStatus
+from threadsync.syncs import MadeWith, Origin, SyncState, SyncStatus
 from worker.status_message.describe import can_be_retried, describe
-from worker.text.slack_names import RETRY_BUTTON
+from worker.text.slack_names import FIX_BUTTON, RETRY_BUTTON
 from worker.text.slack_text import escape
 
 SESSION_ID = UUID("01936f2e-7f00-7000-8000-000000000001")
@@ -82,9 +82,36 @@ def test_each_state_has_its_words(of: SyncState, text: str, has_button: bool) ->
     assert text in message.text
     assert message.blocks[0]["text"] == {"type": "mrkdwn", "text": message.text}
     buttons = [item for block in message.blocks for item in block.get("elements", ())]
-    assert [(item["action_id"], item["value"]) for item in buttons] == (
+    retries = [item for item in buttons if item["action_id"] != FIX_BUTTON]
+    assert [(item["action_id"], item["value"]) for item in retries] == (
         [(RETRY_BUTTON, str(SESSION_ID))] if has_button else []
     )
+
+
+@pytest.mark.parametrize(
+    ("of", "fixes"),
+    [
+        (sync("failed", "draft_refused"), True),
+        (sync("failed", "draft_expired"), True),
+        (sync("blocked", "set_up"), True),
+        (sync("blocked", "not_found"), True),
+        (sync("blocked", "no_project"), True),
+        (sync("blocked", "not_found", parked=True), False),
+        (sync("blocked", "no_access"), False),
+        (sync("failed", "given_up"), False),
+        (sync("review", "kept_failing"), False),
+        (sync("pending"), False),
+        (done("created"), False),
+    ],
+    ids=lambda value: value.summary() if isinstance(value, SyncState) else "",
+)
+def test_another_draft_is_offered_where_it_may_help(of: SyncState, fixes: bool) -> None:
+    """Where another draft may help, a button opens the form with it, and the text says so."""
+    message = describe(of, JIRA)
+    buttons = [item for block in message.blocks for item in block.get("elements", ())]
+    values = [item["value"] for item in buttons if item["action_id"] == FIX_BUTTON]
+    assert values == ([str(SESSION_ID)] if fixes else [])
+    assert ("_Fix_" in message.text) == fixes
 
 
 @pytest.mark.parametrize("reason", REASONS)
@@ -95,6 +122,43 @@ def test_every_reason_reads_well_in_every_state(state: SyncStatus, reason: str) 
     assert "None" not in text
     assert "  " not in text
     assert len(text) < 3000
+
+
+MADE = MadeWith(project_key="OPS", project_from="channel", issue_type="R&D", issue_type_from="settings")
+
+
+@pytest.mark.parametrize(
+    ("of", "text"),
+    [
+        (
+            done("created", made_with=MADE),
+            " Made with project OPS from the channel's settings, "
+            "type R&amp;D from the settings of the installation.",
+        ),
+        (
+            sync("blocked", "not_found", made_with=MADE.model_copy(update={"issue_type_from": "channel"})),
+            " Tried with project OPS and type R&amp;D from the channel's settings.",
+        ),
+        (
+            sync(
+                "failed",
+                "draft_refused",
+                made_with=MadeWith(project_key="OPS", project_from="draft", issue_type_from="draft"),
+            ),
+            " Tried with project OPS and type from the draft.",
+        ),
+    ],
+)
+def test_a_message_says_what_the_ticket_was_made_with(of: SyncState, text: str) -> None:
+    """A message that lasts says project and type, and where each comes from."""
+    assert describe(of, JIRA).text.endswith(text)
+
+
+def test_of_a_ticket_that_a_person_named_nothing_is_known() -> None:
+    """Nothing is said of a ticket that a person named, nor while the create is under way or given up."""
+    for of in (done("named"), sync("inflight"), sync("unknown", "no_answer"), sync("failed", "given_up")):
+        said = of.model_copy(update={"made_with": MADE})
+        assert describe(said, JIRA).text == describe(of, JIRA).text
 
 
 def test_without_an_address_a_ticket_is_no_link() -> None:

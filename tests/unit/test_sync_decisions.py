@@ -10,10 +10,11 @@ import pytest
 from threadsync.reasons import REASONS
 from worker.db.syncs.progress import FRESH, STARTS, Progress
 from worker.http_once import NotSent, Unknown
-from worker.jira.answers import AuthProblem, CallFailed, Created, JiraIssue, Rejected, Throttled
+from worker.jira.answers import About, AuthProblem, CallFailed, Created, JiraIssue, Rejected, Throttled
 from worker.jira.decide import (
     LONGEST_PAUSE_SECONDS,
     LOOK_AFTER_SECONDS,
+    SCOPE_PROBE_SECONDS,
     Absent,
     Found,
     Next,
@@ -22,7 +23,9 @@ from worker.jira.decide import (
     Situation,
     Unread,
     decide,
+    is_of_sight,
 )
+from worker.jira.record import end_of_doubt
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 SETTLE = 600.0
@@ -41,8 +44,10 @@ def decided(
     deadline: datetime | None = None,
     now: datetime = NOW,
     settle: float = SETTLE,
+    was_renewed: bool = False,
+    can_see: bool = True,
 ) -> Next:
-    return decide(outcome, Situation(progress, now, settle, jitter, deadline))
+    return decide(outcome, Situation(progress, now, settle, jitter, deadline, was_renewed, can_see))
 
 
 @pytest.mark.parametrize(
@@ -67,11 +72,15 @@ def decided(
         (AuthProblem(401, "who?"), "blocked", "no_access", True),
         (AuthProblem(403, "no"), "blocked", "no_access", True),
         (AuthProblem(302, "a login"), "blocked", "no_access", True),
+        (AuthProblem(401, "ended", is_renewed=True), "retry_wait", "token_renewed", False),
+        (AuthProblem(401, "scope", is_of_scope=True), "blocked", "scope_missing", False),
         (Unread(CallFailed(Unknown("no answer"))), "retry_wait", "not_reached", False),
         (Unread(CallFailed(Unknown("503", 503))), "retry_wait", "not_reached", False),
         (Unread(CallFailed(NotSent("refused"))), "retry_wait", "not_reached", False),
         (Unread(CallFailed(Throttled(3, None, ""))), "retry_wait", "rate_limit", False),
         (Unread(CallFailed(AuthProblem(401, ""))), "blocked", "no_access", True),
+        (Unread(CallFailed(AuthProblem(401, "", is_renewed=True))), "retry_wait", "token_renewed", False),
+        (Unread(CallFailed(AuthProblem(401, "", is_of_scope=True))), "blocked", "scope_missing", False),
         (Unread(CallFailed(Rejected(400, ""))), "blocked", "set_up", True),
         (Unread(CallFailed(Rejected(404, "", about="place"))), "blocked", "not_found", True),
         (Unread(CallFailed(Rejected(405, "", about="place"))), "blocked", "not_found", True),
@@ -286,3 +295,111 @@ def test_a_second_create_stays_the_second_one(outcome: Outcome) -> None:
 def test_progress_is_the_same_in_python_and_in_postgres() -> None:
     """The fields of a sync's progress are the columns that a restart resets."""
     assert [column for column, _ in STARTS] == [field.name for field in fields(Progress)]
+
+
+ENDED = AuthProblem(401, "ended", is_renewed=True)
+SCOPE = AuthProblem(401, "scope", is_of_scope=True)
+
+
+@pytest.mark.parametrize("outcome", [ENDED, Unread(CallFailed(ENDED))], ids=["create", "search"])
+def test_another_token_is_tried_once_and_at_once(outcome: Outcome) -> None:
+    """A 401 that another token may mend is repeated without delay or failure; the next one is a refusal."""
+    progress = Progress(failures=3, failing_since=ago(hours=1))
+    following = decided(outcome, progress)
+    assert (following.delay, following.progress, following.pause) == (0, progress, None)
+    again = decided(outcome, progress, was_renewed=True)
+    assert (again.state, again.reason, again.may_be_the_site) == ("blocked", "no_access", True)
+
+
+def test_another_token_is_tried_once_in_doubt() -> None:
+    """In doubt such a 401 is another look at once, outside the schedule; the next one is a refused look."""
+    progress = Progress(looks=3, absences=1, recreates=1, failing_since=ago(hours=1))
+    following = decided(Unread(CallFailed(ENDED)), progress, deadline=IN_DOUBT)
+    assert (following.state, following.reason, following.delay) == ("unknown", "token_renewed", 0)
+    assert following.progress == progress
+    again = decided(Unread(CallFailed(ENDED)), progress, deadline=IN_DOUBT, was_renewed=True)
+    assert (again.state, again.reason, again.may_be_the_site) == ("unknown", "look_refused", True)
+    assert (again.progress.looks, again.progress.absences) == (4, 1)
+
+
+@pytest.mark.parametrize("was_renewed", [False, True])
+@pytest.mark.parametrize("outcome", [SCOPE, Unread(CallFailed(SCOPE))], ids=["create", "search"])
+def test_a_missing_scope_parks_the_site_unasked(outcome: Outcome, was_renewed: bool) -> None:
+    """A missing scope parks the site by itself: who we are is not the question, and no token mends it."""
+    following = decided(outcome, was_renewed=was_renewed)
+    assert (following.state, following.delay, following.is_parked) == ("blocked", None, True)
+    assert (following.site_trouble, following.may_be_the_site) == ("scope_missing", False)
+
+
+def test_a_missing_scope_in_doubt_parks_the_site_and_looks_again() -> None:
+    """A look without its scope parks the site, proves nothing, and is repeated when the site is probed."""
+    progress = Progress(looks=2, absences=1)
+    following = decided(Unread(CallFailed(SCOPE)), progress, deadline=IN_DOUBT)
+    assert (following.state, following.reason) == ("unknown", "look_refused")
+    assert (following.site_trouble, following.delay) == ("scope_missing", SCOPE_PROBE_SECONDS)
+    assert following.progress.absences == 1
+    late = decided(Unread(CallFailed(SCOPE)), progress, deadline=ago(hours=24))
+    assert (late.state, late.reason) == ("review", "not_confirmed")
+
+
+@pytest.mark.parametrize("absences", [0, 1, 5])
+@pytest.mark.parametrize("recreates", [0, 1, 4])
+def test_not_seeing_is_not_absence(recreates: int, absences: int) -> None:
+    """Absence that would count goes to an operator if the account may not see the ticket."""
+    progress = Progress(absences=absences, recreates=recreates, failing_since=ago(hours=1))
+    deadline = ago(hours=23)
+    following = decided(Absent(), progress, deadline=deadline, can_see=False)
+    assert (following.state, following.reason, following.delay) == ("review", "cannot_see", None)
+    assert following.progress.absences == absences
+    assert end_of_doubt(Absent(), following) is None
+
+
+@pytest.mark.parametrize("absences", [0, 1])
+def test_not_seeing_is_not_counted(absences: int) -> None:
+    """A look of an account that may not see the ticket is none of the two that must say no."""
+    following = decided(Absent(), Progress(absences=absences), deadline=ago(seconds=599), can_see=False)
+    assert (following.state, following.reason) == ("unknown", "no_answer")
+    assert (following.progress.looks, following.progress.absences) == (1, absences)
+    assert decided(Absent(), Progress(), deadline=ago(seconds=599)).progress.absences == 1
+
+
+@pytest.mark.parametrize(
+    ("outcome", "deadline", "expected"),
+    [
+        (Absent(), ago(hours=1), True),
+        (Absent(), ago(seconds=1), True),
+        (Absent(), None, False),
+        (Found(ISSUE), ago(hours=1), False),
+        (Unread(CallFailed(Unknown("503", 503))), ago(hours=1), False),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+def test_only_an_absence_asks_what_the_account_sees(
+    outcome: Outcome, deadline: datetime | None, expected: bool
+) -> None:
+    """Only where nothing was found of a create in doubt is it asked what the account would see."""
+    assert is_of_sight(outcome, Situation(Progress(), NOW, SETTLE, 0.5, deadline)) == expected
+
+
+@pytest.mark.parametrize(
+    ("about", "named", "expected"),
+    [
+        ("reporter", True, ("retry_wait", "reporter_refused", 0.0)),
+        ("reporter", False, ("blocked", "set_up", None)),
+        ("set_up", True, ("blocked", "set_up", None)),
+        ("draft", True, ("failed", "draft_refused", None)),
+    ],
+)
+def test_a_refused_reporter_is_left_out(
+    about: About, named: bool, expected: tuple[str, str, float | None]
+) -> None:
+    """A create that is refused for its reporter alone is repeated at once, and counts as no failure."""
+    at = Situation(Progress(failures=2), NOW, SETTLE, 0.5, named_reporter=named)
+    following = decide(Rejected(400, "Jira refused it", about=about), at)
+    assert (following.state, following.reason, following.delay) == expected
+    assert following.progress.failures == 2
+
+
+def test_a_hit_counts_whoever_looks() -> None:
+    """A ticket that was found is adopted, also by an account that may not see all."""
+    assert decided(Found(ISSUE), deadline=IN_DOUBT, can_see=False).state == "done"

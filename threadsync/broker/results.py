@@ -57,6 +57,9 @@ class Results(Protocol):
         Raises ``ResultsAway``; if there is something that is no result, whatever a driver or decoder raises.
         """
 
+    def forget(self, task_id: str) -> None:
+        """Delete what is stored of the task. Raises ``ResultsAway``."""
+
     @property
     def subscriptions(self) -> Subscriptions | None:
         """The way to be told of results; None where they are to be polled for."""
@@ -93,6 +96,13 @@ class RedisResults:
                 raise
             raise ResultsAway(exc) from exc
         return {"status": "PENDING", "result": None} if stored is None else decoded(stored)
+
+    def forget(self, task_id: str) -> None:
+        """Delete what is stored of the task."""
+        try:
+            self.client.delete(self.key_of(task_id))
+        except (redis.RedisError, OSError) as exc:
+            raise ResultsAway(exc) from exc
 
     def key_of(self, task_id: str) -> bytes:
         """Return the key of the task's result, which is the name of its channel, too."""
@@ -202,6 +212,15 @@ class CelerysResults:
         except (SerializationError, SerializerNotInstalled):
             # It answered, with something that is no result.
             raise
+        except BROKER_ERRORS as exc:
+            raise ResultsAway(exc) from exc
+
+    def forget(self, task_id: str) -> None:
+        """Delete what is stored of the task."""
+        from threadsync.broker.errors import BROKER_ERRORS
+
+        try:
+            self._backend.forget(task_id)
         except BROKER_ERRORS as exc:
             raise ResultsAway(exc) from exc
 

@@ -35,8 +35,9 @@ def metrics(
     configure_logging(settings.log_level, settings.log_format)
     # Do not wait for the database: metrics must show that it is away.
     with StopRequest() as request, new_pool(max_size=2) as pool:
+        registry = registry_of(pool, celery, settings.jira_token_expires)
         try:
-            server, thread = serve_metrics(port, host, registry_of(pool, celery))
+            server, thread = serve_metrics(port, host, registry)
         except OSError as exc:
             raise InvalidSettings(f"cannot listen on {host}:{port}: {exc.strerror or exc}") from exc
         typer.echo(f"http://{host}:{port}/metrics", err=True)

@@ -64,7 +64,7 @@ def show(
     """Show one session."""
     from worker.cli.database import database
     from worker.cli.output import fields_of, print_fields, print_json, print_table
-    from worker.cli.syncs import action_row
+    from worker.cli.syncs import action_row, print_steps
     from worker.db.overview.store import OverviewStore
     from worker.db.sessions.store import SessionStore
     from worker.db.syncs.store import SyncStore
@@ -74,12 +74,14 @@ def show(
         actors = OverviewStore(pool).actors(session.id)
         decisions = SyncStore(pool).actions(session.id)
         unlinked = SyncStore(pool).unlinked.of(session.id)
+        steps = SyncStore(pool).steps.of(session.id)
     if as_json:
         # Unknown fields are left out, as in the result of `sessions.get`.
         known = {
             **actors.model_dump(mode="json", exclude_none=True),
             "decisions": [decision.as_json() for decision in decisions],
             "unlinked": [ticket.as_json() for ticket in unlinked],
+            "steps": [step.as_json() for step in steps],
         }
         print_json(session.as_json() | {name: value for name, value in known.items() if value})
         return
@@ -89,6 +91,7 @@ def show(
         print_table(
             ("Unlinked", "Ticket", "State"), [(item.left_at, item.jira_key, item.state) for item in unlinked]
         )
+    print_steps(steps)
     if decisions:
         typer.echo()
         print_table(("When", "Decision", "Actor", "Reason"), map(action_row, decisions))

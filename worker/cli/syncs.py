@@ -14,10 +14,12 @@ from worker.cli.signature import Actor, Reason, signed
 if TYPE_CHECKING:
     from threadsync.sessions import ThreadSession
     from threadsync.syncs import SyncAction, SyncDetail, SyncState
+    from threadsync.ticket_steps import TicketStep
     from worker.db.pool import Pool
 
 app = typer.Typer(help="Syncs: how sessions get their tickets.", no_args_is_help=True)
 
+_OF_A_RESULT = ("made_with", "is_refused")
 _Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -191,12 +193,14 @@ def _row(sync: SyncState) -> tuple[object, ...]:
 
 
 def _print_sync(detail: SyncDetail, *, with_draft: bool) -> None:
+    from threadsync.channel_settings.resolution import describe
     from threadsync.reasons import explain
     from worker.cli.output import fields_of, print_fields, print_table
 
     sync = detail.sync
-    fields = fields_of(sync, exclude={"reason", "parked", "attempts", "duplicates"})
+    fields = fields_of(sync, exclude={"reason", "parked", "attempts", "duplicates", *_OF_A_RESULT})
     fields |= {
+        "made with": describe(sync.made_with) if sync.made_with else None,
         "reason": explain(sync.reason) or None,
         "jira says": detail.detail,
         "other tickets": ", ".join(sync.duplicates) or None,
@@ -215,9 +219,24 @@ def _print_sync(detail: SyncDetail, *, with_draft: bool) -> None:
         typer.echo()
         rows = [(gone.left_at, gone.jira_key, gone.state, gone.detail) for gone in detail.unlinked]
         print_table(("Unlinked", "Ticket", "State", "Jira says"), rows)
+    print_steps(detail.steps)
     if detail.actions:
         typer.echo()
         print_table(("When", "Decision", "Actor", "Reason"), map(action_row, detail.actions))
+
+
+def print_steps(steps: Sequence[TicketStep]) -> None:
+    """Print what follows the session's tickets, if anything does."""
+    from worker.cli.output import marked, print_table
+
+    if steps:
+        typer.echo()
+        columns = ("Ticket", "Step", "State", "Next attempt", "Jira says")
+        rows = [
+            (step.jira_key, marked(step.name, step), step.state, step.next_attempt_at, step.said)
+            for step in steps
+        ]
+        print_table(columns, rows)
 
 
 def action_row(action: SyncAction) -> tuple[object, ...]:

@@ -25,12 +25,16 @@ _ROWS: Final = ("SELECT", "INSERT", "UPDATE")
 
 RUN_PRIVILEGES: Final[Mapping[LiteralString, tuple[LiteralString, ...]]] = {
     **dict.fromkeys(("thread_sessions", "channel_context", "channel_aliases", "left_tickets"), _ROWS),
+    "ticket_steps": _ROWS,
     **dict.fromkeys(("syncs", "sync_attempts", "jira_sites", "jira_pauses", "dead_letters"), _ROWS),
+    "jira_reporters": _ROWS,
     **dict.fromkeys(("status_messages", "slack_installation"), _ROWS),
     "redeliveries": (*_ROWS, "DELETE"),
     **dict.fromkeys(("console_sessions", "queue_samples"), ("SELECT", "INSERT", "DELETE")),
     **dict.fromkeys(("sync_actions", "session_actions", "session_acts", "forget_acts"), ("SELECT", "INSERT")),
-    **dict.fromkeys(("channel_context_commands", "installation_actions"), ("SELECT", "INSERT")),
+    **dict.fromkeys(
+        ("channel_context_commands", "channel_acts", "installation_actions"), ("SELECT", "INSERT")
+    ),
     "installation": ("SELECT", "UPDATE"),
     **dict.fromkeys(("forgotten_channels", "forgotten_people", "threadsync_schema"), ("SELECT",)),
 }
@@ -49,7 +53,8 @@ _SHOWN: Final[tuple[LiteralString, ...]] = (
     *("thread_sessions", "channel_aliases", "syncs", "sync_attempts", "dead_letters", "status_messages"),
     *("jira_sites", "jira_pauses", "slack_installation", "queue_samples", "installation"),
     *("sync_actions", "session_actions", "session_acts", "installation_actions", "forget_acts"),
-    *("left_tickets", "redeliveries", "threadsync_schema"),
+    *("channel_acts", "left_tickets", "ticket_steps", "jira_reporters", "redeliveries"),
+    "threadsync_schema",
 )
 _LOOK: Final[tuple[LiteralString, ...]] = ("SELECT",)
 CONSOLE_PRIVILEGES: Final[Mapping[LiteralString, tuple[LiteralString, ...]]] = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from itertools import chain
 from queue import Empty, Queue
 from time import monotonic
 from typing import Final
@@ -11,11 +12,13 @@ from typing import Final
 from threadsync.config import Settings, load_settings
 from threadsync.errors import InvalidSettings
 from worker.doctor.broker import examine_broker
+from worker.doctor.channels import examine_channels
 from worker.doctor.database import examine_database
 from worker.doctor.finding import Finding, error, skipped
 from worker.doctor.flower import examine_flower
 from worker.doctor.installation import examine_installation
 from worker.doctor.jira import examine_jira
+from worker.doctor.reporter import examine_reporter
 from worker.doctor.roles import Role, broker_user, concerns, for_role, needed_settings
 from worker.doctor.running import examine_running
 from worker.doctor.settings import examine_settings, judge_faults
@@ -34,9 +37,10 @@ def areas(settings: Settings, flower_url: str = FLOWER_URL, role: Role | None = 
         "broker": lambda: examine_broker(settings, broker_user(role)),
         "database": lambda: examine_database(settings, role),
         "installation": lambda: examine_installation(settings),
+        "channels": lambda: examine_channels(settings),
         "running": lambda: examine_running(settings),
         "slack": lambda: examine_slack(settings),
-        "jira": lambda: examine_jira(settings),
+        "jira": lambda: chain(examine_jira(settings), examine_reporter(settings)),
         "flower": lambda: examine_flower(flower_url),
     }
     return {name: _of_role(role, name, area) for name, area in found.items()}

@@ -9,18 +9,30 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from threadsync.config import Settings
+from threadsync.jira_login import missing_secrets
 from threadsync.marker import canonical
 from worker.doctor.finding import Finding, error, ok, skipped, warning
-from worker.http_once import NotSent
+from worker.doctor.jira_login import (
+    SCOPES_FIX,
+    expiry,
+    judge_login,
+    judge_scopes,
+    kind_of,
+    lacks_scope,
+    where_it_goes,
+)
 from worker.jira.answers import AuthProblem, CallFailed, CreateField, IssueType, Rejected, Throttled
 from worker.jira.client import JiraClient
+from worker.jira.login.renewal import renewed_once
 from worker.jira.setup import Target, target_of
 from worker.jira.ticket import is_id
 
 CHECKS: Final = (
     "jira: settings",
     "jira: address",
+    "jira: expiry",
     "jira: login",
+    "jira: scopes",
     "jira: deployment",
     "jira: search",
     "jira: project",
@@ -32,53 +44,58 @@ _CLOUD_HOSTS: Final = (".atlassian.net", ".jira.com")
 _OF_A_PAGE: Final = frozenset(
     {"browse", "rest", "secure", "projects", "issues", "software", "core", "login.jsp"}
 )
-_NO_LOGIN_PAGE: Final = (
-    "set JIRA_URL to the address that it redirects to, if that is Jira's; else let the worker reach Jira "
-    "without the login page (of a proxy or single sign-on)"
-)
 _SHORT_SETTLE_SECONDS: Final = 120
-_CREDENTIALS: Final = "correct JIRA_EMAIL and JIRA_API_TOKEN (id.atlassian.com, Security, API tokens)"
 
 
 def examine_jira(settings: Settings) -> Iterator[Finding]:
     """Run all checks, which only read; no ticket is created."""
     target = target_of(settings)
-    if settings.jira_url is None and settings.jira_api_token is None:
-        none = "JIRA_URL and JIRA_API_TOKEN are not set: no tickets are created"
+    if settings.jira_url is None and settings.jira_login.kind is None:
+        none = "JIRA_URL and a login are not set: no tickets are created"
         yield from (skipped(check, none) for check in CHECKS)
         return
     yield from judge_settings(settings)
     if target is None:
-        yield from (skipped(check, "Jira is not configured") for check in CHECKS[2:])
+        yield from _skip_after("jira: address", "Jira is not configured")
         return
+    yield expiry(settings)
     with JiraClient(target.account) as jira:
-        yield from _examine(jira, target)
+        yield from _examine(jira, target, settings)
 
 
-def _examine(jira: JiraClient, target: Target) -> Iterator[Finding]:
+def _examine(jira: JiraClient, target: Target, settings: Settings) -> Iterator[Finding]:
+    login = kind_of(settings)
     try:
-        jira.myself()
+        renewed_once(jira.myself)
     except CallFailed as exc:
-        yield judge_login(exc)
-        yield from (skipped(check, "Jira rejects our login") for check in CHECKS[3:])
-        return
-    yield ok("jira: login", "Jira accepts our login")
+        yield judge_login(exc, login)
+        if not lacks_scope(exc):
+            yield from _skip_after("jira: login", "Jira rejects our login")
+            return
+    else:
+        yield ok("jira: login", f"Jira accepts our login ({where_it_goes(settings)})")
+    yield judge_scopes(login, jira.granted_scopes())
     yield _examine_deployment(jira, target)
     yield _examine_search(jira, target)
     if target.project_key is None:
         fix = "set JIRA_PROJECT_KEY, unless every draft names its project"
         yield warning("jira: project", "JIRA_PROJECT_KEY is not set", fix)
-        yield from (skipped(check, "there is no project to check") for check in CHECKS[6:])
+        yield from _skip_after("jira: project", "there is no project to check")
         return
     try:
         kind = jira.issue_type(target.project_key, target.issue_type)
         fields = jira.required_fields(target.project_key, kind.id)
     except CallFailed as exc:
         yield judge_project(exc, target.project_key, target.issue_type)
-        yield from (skipped(check, "its create screen cannot be read") for check in CHECKS[6:])
+        yield from _skip_after("jira: project", "its create screen cannot be read")
         return
     yield judge_issue_type(kind, target.project_key, target.issue_type)
     yield from judge_screen(fields, target.project_key, target.issue_type)
+
+
+def _skip_after(check: str, why: str) -> Iterator[Finding]:
+    """Skip the checks that follow this one."""
+    return (skipped(following, why) for following in CHECKS[CHECKS.index(check) + 1 :])
 
 
 def _examine_deployment(jira: JiraClient, target: Target) -> Finding:
@@ -113,6 +130,8 @@ def judge_search(failed: CallFailed) -> Finding:
     if isinstance(failed.answer, Rejected):
         fix = "check that JIRA_DEPLOYMENT (cloud or datacenter) and JIRA_URL are those of your Jira"
         return error(check, what, fix)
+    if lacks_scope(failed):
+        return error(check, what, SCOPES_FIX)
     if isinstance(failed.answer, AuthProblem):
         return error(
             check, what, "give the account the right to browse projects, and the token the scopes it needs"
@@ -134,16 +153,13 @@ def judge_issue_type(kind: IssueType, project: str, wanted: str) -> Finding:
 
 def judge_settings(settings: Settings) -> Iterator[Finding]:
     """Judge that all settings are there and fit together."""
-    missing = [
-        name
-        for name, value in (("JIRA_URL", settings.jira_url), ("JIRA_API_TOKEN", settings.jira_api_token))
-        if not value
-    ]
-    check = "jira: settings"
-    if missing:
-        yield error(check, f"not set: {', '.join(missing)}; no tickets are created", "set both, or neither")
-    elif settings.jira_deployment == "cloud" and not settings.jira_email:
-        yield error(check, "JIRA_EMAIL is not set, and Jira Cloud needs it", _CREDENTIALS)
+    check, login = "jira: settings", settings.jira_login
+    if settings.jira_url is None or login.kind is None:
+        missing = "a login (JIRA_API_TOKEN, for example)" if settings.jira_url else "JIRA_URL"
+        yield error(check, f"not set: {missing}; no tickets are created", "set both, or neither")
+    elif faults := missing_secrets(login):
+        # A worker with such settings does not start.
+        yield error(check, *faults[0].split("; ", 1))
     elif settings.jira_settle_seconds < _SHORT_SETTLE_SECONDS:
         what = f"JIRA_SETTLE_SECONDS is {settings.jira_settle_seconds:g}: a slow Jira could make two tickets"
         yield warning(
@@ -177,29 +193,6 @@ def judge_address(url: str | None) -> Finding:
     return ok(check, f"{parts.scheme}://{parts.netloc}{parts.path}")
 
 
-def judge_login(failed: CallFailed) -> Finding:
-    """Judge a failure of ``GET /myself``."""
-    check = "jira: login"
-    match failed.answer:
-        case AuthProblem(is_page=is_page, status=status) if is_page or 300 <= status < 400:
-            return error(check, failed.answer.why, _NO_LOGIN_PAGE)
-        case AuthProblem():
-            return error(check, f"Jira rejects our login ({failed.answer.status})", _CREDENTIALS)
-        case Rejected(status=404 | 405 | 410):
-            fix = "check that JIRA_URL and JIRA_DEPLOYMENT (cloud or datacenter) are those of your Jira"
-            return error(check, f"there is no Jira at this address ({failed.answer.status})", fix)
-        case NotSent():
-            fix = "check JIRA_URL, and that this machine reaches it (DNS, proxy, firewall)"
-            return error(check, failed.answer.why, fix)
-        case Throttled():
-            return warning(
-                check, "Jira asks us to slow down: it cannot be checked now", "try again in a minute"
-            )
-        case _:
-            fix = "check that JIRA_URL is Jira's address, not a login page or proxy; then try again"
-            return error(check, failed.answer.why, fix)
-
-
 def judge_project(failed: CallFailed, project: str, issue_type: str) -> Finding:
     """Judge a failure to read the create screen."""
     check = "jira: project"
@@ -210,6 +203,8 @@ def judge_project(failed: CallFailed, project: str, issue_type: str) -> Finding:
     ):
         fix = "set JIRA_ISSUE_TYPE to one that the project has"
         return error(check, f"{project} has no issue type {issue_type!r}", fix)
+    if lacks_scope(failed):
+        return error(check, f"its create screen cannot be read: {failed.answer.why}", SCOPES_FIX)
     if isinstance(failed.answer, Rejected | AuthProblem):
         fix = "correct JIRA_PROJECT_KEY, and give the account Browse and Create in the project"
         return error(check, f"there is no project {project}, or our account may not see it", fix)

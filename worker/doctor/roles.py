@@ -15,8 +15,10 @@ Role = Literal["sessions", "syncs", "lookups", "beat", "web", "flower", "metrics
 
 _AREAS: Final[Mapping[Role, frozenset[str]]] = {
     "sessions": frozenset({"settings", "broker", "database", "installation", "running"}),
-    "syncs": frozenset({"settings", "broker", "database", "installation", "running", "slack", "jira"}),
-    "lookups": frozenset({"settings", "broker", "database", "installation", "running", "jira"}),
+    "syncs": frozenset(
+        {"settings", "broker", "database", "installation", "channels", "running", "slack", "jira"}
+    ),
+    "lookups": frozenset({"settings", "broker", "database", "installation", "running", "slack", "jira"}),
     "beat": frozenset({"settings", "broker", "running"}),
     "web": frozenset({"settings", "broker", "database", "installation", "running", "slack"}),
     "flower": frozenset({"settings", "broker", "flower"}),
@@ -31,11 +33,14 @@ _NEEDED: Final[Mapping[Role, tuple[str, ...]]] = {
 }
 _EVERYTHING: Final = ("DATABASE_URL", "CELERY_BROKER_URL")
 
+_OF_PAYLOADS: Final = frozenset(
+    {"slack: signing secret", "slack: app token", "slack: workspace", "slack: app", "slack: people"}
+)
+"""Checks of what the web process does with Slack's payloads."""
+
 _NOT_CHECKED: Final[Mapping[Role, frozenset[str]]] = {
-    # The web process checks signatures.
-    "syncs": frozenset(
-        {"slack: signing secret", "slack: app token", "slack: workspace", "slack: app", "slack: people"}
-    ),
+    "syncs": _OF_PAYLOADS,
+    "lookups": _OF_PAYLOADS | {"slack: messages"},
     # The owner of the tables, and a reader, are meant to have other rights than a worker.
     "migrate": frozenset({"database: privileges", "database: role"}),
     "metrics": frozenset({"database: privileges", "database: role"}),

@@ -17,12 +17,14 @@ from worker.db.pool import connect_arguments
 from worker.db.status_messages.sql import COUNT_UNSAID, TROUBLE
 from worker.doctor.clocks import judge_clock, of_header
 from worker.doctor.finding import Finding, error, ok, skipped, warning
+from worker.doctor.optional_scopes import judge_optional_scopes
 from worker.doctor.slack_client import BoundedClient
 
 CHECKS: Final = (
     "slack: signing secret",
     "slack: token",
     "slack: scopes",
+    "slack: optional scopes",
     "slack: app token",
     "slack: workspace",
     "slack: app",
@@ -30,7 +32,10 @@ CHECKS: Final = (
     "slack: clock",
     "slack: messages",
 )
-_BEHIND_TOKEN: Final = ("slack: scopes", "slack: clock", "slack: workspace", "slack: app", "slack: people")
+_BEHIND_TOKEN: Final = (
+    *("slack: scopes", "slack: optional scopes", "slack: clock", "slack: workspace", "slack: app"),
+    "slack: people",
+)
 _REACH: Final = "check that this machine reaches Slack (proxy, firewall), and SLACK_API_URL"
 NEEDED_SCOPES: Final = ("app_mentions:read", "channels:history", "groups:history", "chat:write", "commands")
 """The scopes of handlers/manifest.yaml."""
@@ -82,6 +87,7 @@ def _examine_token(token: str, settings: Settings) -> Iterator[Finding]:
     yield ok("slack: token", f"{answer.get('user') or 'the bot'} in {answer.get('team') or 'its workspace'}")
     headers = {name.lower(): value for name, value in (answer.headers or {}).items()}
     yield judge_scopes(headers.get("x-oauth-scopes"))
+    yield judge_optional_scopes(headers.get("x-oauth-scopes"))
     theirs = of_header(headers.get("date"))
     if theirs is None:
         yield skipped("slack: clock", "its response has no date")

@@ -14,6 +14,7 @@ from celery.exceptions import ImproperlyConfigured
 from threadsync.broker.ownership import options_for
 from threadsync.config import Settings, get_settings
 from threadsync.errors import DatabaseUnavailable, InvalidSettings
+from threadsync.queues import LOOKUPS_QUEUE, SYNCS_QUEUE
 from worker.db.installation.store import InstallationStore
 from worker.db.pool import single_connection
 from worker.observe.tracing import check_tracing
@@ -23,6 +24,8 @@ INSTALLATION: Final = "threadsync_installation"
 
 _AGAIN_SECONDS: Final = 1.0
 _SAID_EVERY: Final = 10
+
+_ASK_JIRA: Final = frozenset({SYNCS_QUEUE, LOOKUPS_QUEUE})
 
 _SHARED_MEMORY: Final = "/dev/shm"  # noqa: S108 - only where there is no other
 
@@ -58,6 +61,8 @@ class NeededSettings(bootsteps.Step):
     def __init__(self, parent: Any, **options: Any) -> None:
         super().__init__(parent, **options)
         get_settings().require("broker_url", "database_url")
+        if _ASK_JIRA & set(parent.app.amqp.queues.consume_from):
+            get_settings().require_jira_login()
         _need_temporary_folder()
         check_tracing(get_settings())
         identify(parent.app, get_settings())

@@ -9,11 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
+from threadsync.jira_login import GATEWAY, TOKEN_URL
 from worker.http_once import NotSent, Unknown
 
 Deployment = Literal["cloud", "datacenter"]
-About = Literal["draft", "set_up", "place", "access"]
-"""Fault behind a refusal: draft, create screen, place (project, issue type or address), or permission."""
+About = Literal["draft", "set_up", "place", "access", "reporter"]
+"""Fault behind a refusal: draft, create screen, place (project, issue type or address), permission, or the
+reporter alone."""
 
 LONGEST_ASKED_SECONDS: Final = 3_600.0
 """The longest pause that is granted to a Jira that asks for one.
@@ -24,13 +26,25 @@ so what asks for more has another clock or another unit. If it means it, it is a
 
 
 @dataclass(frozen=True, slots=True)
+class OAuthClient:
+    """A client of OAuth 2 client credentials, and the address of its token server."""
+
+    client_id: str
+    client_secret: str = field(repr=False)
+    token_url: str = TOKEN_URL
+
+
+@dataclass(frozen=True, slots=True)
 class JiraAccount:
     """A Jira site and the account that is used there.
 
     Args:
         url: the site's address, with the context path of a Data Center if it has one.
         email: with it the token is a password (Cloud), without it a personal access token.
+        token: empty where ``oauth`` is given.
         timeout: seconds that one call may take in all.
+        cloud_id: of a scoped token or OAuth, whose requests go to the gateway; ``auto`` asks the site.
+        oauth: client credentials, in place of e-mail and token.
     """
 
     url: str
@@ -38,6 +52,9 @@ class JiraAccount:
     token: str = field(repr=False)
     deployment: Deployment = "cloud"
     timeout: float = 10.0
+    cloud_id: str | None = None
+    gateway: str = GATEWAY
+    oauth: OAuthClient | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +97,10 @@ class Throttled:
 class AuthProblem:
     """Refusal of a call by its credentials, or for lack of a permission.
 
-    ``is_page``: a web page came with a status of success, as single sign-on or a proxy sends it.
+    Args:
+        is_page: a web page came with a status of success, as single sign-on or a proxy sends it.
+        is_of_scope: the token lacks a scope that this request needs. The account is known all the same.
+        is_renewed: the token was dropped, and the next request has another one, which may mend it.
     """
 
     status: int
@@ -88,6 +108,8 @@ class AuthProblem:
     messages: tuple[str, ...] = field(default=(), repr=False)
     trace_id: str | None = None
     is_page: bool = False
+    is_of_scope: bool = False
+    is_renewed: bool = False
 
 
 Failure = Rejected | Throttled | AuthProblem | NotSent | Unknown

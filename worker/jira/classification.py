@@ -6,6 +6,7 @@
 | 2xx with a web page | `Unknown` | `AuthProblem` |
 | 2xx with anything else | `Unknown` | the reader's matter |
 | 3xx, 401, 403 as JSON or with Jira's header | `AuthProblem` | the same |
+| 401 whose body speaks of a scope | `AuthProblem`, ``is_of_scope`` | the same |
 | 400 as JSON | `Rejected`: the draft or the set-up, see `refusal` | the same |
 | 413 | `Rejected`: the draft | the same |
 | 404, 405, 410, 415, 422 | `Rejected`: the set-up | the same |
@@ -18,7 +19,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Collection, Iterator, Mapping
 from datetime import datetime
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -44,17 +46,31 @@ _REJECTIONS: Final = {
 _OF_AN_EDGE: Final = {400, 403, 407}
 _SURELY_NONE: Final = {*_REJECTIONS, *_OF_AN_EDGE, 401}
 _PERHAPS_LATER: Final = {408, 409, 425}
+_SCOPE: Final = re.compile(rb"\bscopes?\b", re.IGNORECASE)
+"""Word of a refusal that no other token of the same login mends.
+
+The gateway says "Unauthorized; scope does not match", for each endpoint by itself; an expired token is
+"Unauthorized" alone. A web page has the word in its tables.
+"""
+
+_LONGEST_REFUSAL: Final = 2_000
 _MOST_MESSAGES: Final = 20
 _LONGEST_MESSAGE: Final = 500
 _LONGEST_HEADER: Final = 200
 
 
-def creation(status: int, headers: Mapping[str, str], body: bytes, now: datetime) -> CreateAnswer:
-    """Classify the response to the POST that creates a ticket; the dates of a 429 count from ``now``."""
+def creation(
+    status: int, headers: Mapping[str, str], body: bytes, now: datetime, sent: Collection[str] = ()
+) -> CreateAnswer:
+    """Classify the response to the POST that creates a ticket; the dates of a 429 count from ``now``.
+
+    Args:
+        sent: the fields of the ticket, by which a refusal is told to be about the draft.
+    """
     headers = _lower(headers)
     trace = trace_id(headers)
     if not 200 <= status < 300:
-        found = _failure(status, headers, body, now)
+        found = _failure(status, headers, body, now, sent)
         return found or Unknown(f"Jira answered {status}", status, trace)
     content = json_object(body)
     if content is None:
@@ -102,7 +118,9 @@ def trace_id(headers: Mapping[str, str]) -> str | None:
     return next((value[:_LONGEST_HEADER] for value in found), None)
 
 
-def _failure(status: int, headers: Mapping[str, str], body: bytes, now: datetime) -> Failure | None:
+def _failure(
+    status: int, headers: Mapping[str, str], body: bytes, now: datetime, sent: Collection[str] = ()
+) -> Failure | None:
     """Return the outcome that the status alone makes clear; None where it does not."""
     trace, content = trace_id(headers), json_object(body)
     messages = tuple(_messages(content or {}))[:_MOST_MESSAGES]
@@ -120,13 +138,16 @@ def _failure(status: int, headers: Mapping[str, str], body: bytes, now: datetime
         return AuthProblem(
             status, "Jira denies the login; a person may have to log in first", messages, trace
         )
+    if status == 401 and not _is_page(headers, body) and _SCOPE.search(body[:_LONGEST_REFUSAL]):
+        why = "the token lacks a scope that Jira needs for this request (401)"
+        return AuthProblem(status, why, messages, trace, is_of_scope=True)
     if status == 401 or (status == 403 and content is not None):
         problem = "does not accept the account" if status == 401 else "does not let the account do this"
         return AuthProblem(status, f"Jira {problem} ({status})", messages, trace)
     if status in _OF_AN_EDGE and content is None:
         return NotSent(f"something in front of Jira refused the request ({status})", status, trace)
     if status in _REJECTIONS:
-        return Rejected(status, _REJECTIONS[status], messages, trace, about(status, content or {}))
+        return Rejected(status, _REJECTIONS[status], messages, trace, about(status, content or {}, sent))
     return None
 
 

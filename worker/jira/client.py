@@ -7,31 +7,35 @@
 | tickets by key | `POST /issue/bulkfetch` | `GET /issue/{key}`, one by one |
 
 Nothing is sent twice, no redirect is followed, every exchange has a deadline: see `worker.http_once`.
-Responses are classified by `worker.jira.classification`.
+Where requests go, and as whom, is a matter of `worker.jira.login`; responses are classified by
+`worker.jira.classification`.
 """
 
 from __future__ import annotations
 
-import base64
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from time import monotonic, perf_counter
 from types import TracebackType
 from typing import Any, Final, Self
 
 import httpx
 
-from worker.http_once import HttpOnce, HttpResponse, Unknown
+from worker.http_once import HttpResponse, Unknown
 from worker.jira import parsing
 from worker.jira.answers import (
+    AuthProblem,
     CallFailed,
     CreateAnswer,
     CreateField,
     Deployment,
+    Failure,
     IssueType,
     JiraAccount,
     JiraIssue,
     Rejected,
 )
+from worker.jira.connection import NO_LOGIN, JiraConnection
+from worker.jira.login.choice import sender_of
 from worker.jira.paths import endpoint_of, issue_path, issue_types_path, segment
 from worker.jira.responses import content_of, creation_of, failure_of, is_gone, label_of, read
 from worker.observe import metrics
@@ -40,8 +44,6 @@ from worker.text.slack_text import parse
 from worker.text.wiki import wiki
 
 MOST_KEYS: Final = 100
-MOST_BYTES: Final = 16_000_000
-"""Limit of a response; the largest is a page of a create screen with all its options."""
 
 _MISSING_IN_A_ROW: Final = 10
 _PAGE: Final = 200
@@ -52,33 +54,42 @@ _WANTED: Final = {"fields": ["labels"], "properties": [parsing.PROPERTY]}
 class JiraClient:
     """Client of Jira, one per process. All but `create` raise `CallFailed` without a reliable response."""
 
-    def __init__(self, account: JiraAccount, transport: httpx.AsyncBaseTransport | None = None) -> None:
+    def __init__(
+        self,
+        account: JiraAccount,
+        transport: httpx.AsyncBaseTransport | None = None,
+        clock: Callable[[], float] = monotonic,
+    ) -> None:
         self._is_cloud = account.deployment == "cloud"
         self._timeout = account.timeout
-        base = f"{account.url.strip().rstrip('/')}/rest/api/{3 if self._is_cloud else 2}"
-        self._http = HttpOnce(
-            "Jira",
-            base,
-            {"Accept": "application/json", "Authorization": _authorization(account)},
-            timeout=account.timeout,
-            most_bytes=MOST_BYTES,
-            transport=transport,
-        )
+        self._connection = JiraConnection(account, transport, clock)
+        self.sender = sender_of(account)
+        """Name of the account, for the attempts that it sends."""
 
-    def create(self, fields: Mapping[str, Any], marker: str, attempt: int) -> CreateAnswer:
+    def create(
+        self, fields: Mapping[str, Any], marker: str, attempt: int, requester: str | None = None
+    ) -> CreateAnswer:
         """Create a ticket. No ``Exception`` is raised: a failure is in the return value.
+
+        Nothing else is sent, so no token is renewed: one that has ended meanwhile is ``NotSent``.
 
         Args:
             fields: as `worker.jira.ticket` makes them.
             marker: goes into the entity property, with the number of the attempt.
+            requester: goes there, too: the Slack id of the person who asked.
         """
-        value = {"marker": marker, "attempt": attempt}
+        access = self._connection.access(is_committed=True)
+        if access is None:
+            return NO_LOGIN
+        value: dict[str, Any] = {"marker": marker, "attempt": attempt}
+        if requester:
+            value["requester"] = requester
         body = {"fields": fields, "properties": [{"key": parsing.PROPERTY, "value": value}]}
         began = perf_counter()
-        answer = self._http.exchange("POST", "/issue", body, fresh=True)
-        became = creation_of(answer) if isinstance(answer, HttpResponse) else answer
+        answer = self._connection.send(access, "POST", "/issue", body, fresh=True)
+        became = creation_of(answer, fields) if isinstance(answer, HttpResponse) else answer
         metrics.jira_answered("create", label_of(became), perf_counter() - began)
-        return became
+        return self._connection.refused(became, access) if isinstance(became, AuthProblem) else became
 
     def search_label(self, label: str, limit: int = 5) -> tuple[JiraIssue, ...]:
         """Find tickets with the label. Jira's search finds a new one only after seconds or minutes."""
@@ -170,7 +181,7 @@ class JiraClient:
         return read(parsing.comment_properties, content_of(answer, endpoint_of(path)))
 
     def add_comment(self, key: str, text: str, property_key: str, value: Mapping[str, Any]) -> bool:
-        """Comment on the ticket, once; False if it has gone.
+        """Comment on the ticket, once; False if it has gone. As with `create`, no token is renewed for it.
 
         Args:
             text: in Slack's notation.
@@ -185,9 +196,38 @@ class JiraClient:
         content_of(answer, endpoint_of(path))
         return True
 
+    def granted_scopes(self) -> frozenset[str]:
+        """Return the scopes of an OAuth login, where its token server says them; else none."""
+        return self._connection.granted_scopes()
+
+    def send(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        params: Mapping[str, str] | None = None,
+        content: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+        timeout: float | None = None,
+        fresh: bool = False,
+    ) -> HttpResponse:
+        """Send one request; return the response of any status. Raises `CallFailed` without a response.
+
+        Args:
+            content: sent as it is, in place of ``body``, which is sent as JSON.
+            timeout: seconds for this request, in place of the account's.
+        """
+        own = {"content": content, "headers": headers, "timeout": timeout}
+        return self._exchange(method, path, body, params, fresh=fresh, **own)
+
+    def ask(self, path: str, params: Mapping[str, str] | None = None) -> HttpResponse:
+        """Read ``path`` below the API's base, once; the response may be of any status."""
+        return self._exchange("GET", path, params=params)
+
     def close(self) -> None:
         """Close the connections. May be repeated; the next call opens them again."""
-        self._http.close()
+        self._connection.close()
 
     def __enter__(self) -> Self:
         return self
@@ -247,22 +287,27 @@ class JiraClient:
         params: Mapping[str, str] | None = None,
         *,
         fresh: bool = False,
+        **own: Any,
     ) -> HttpResponse:
+        access = self._connection.access(is_committed=fresh)
+        if access is None:
+            raise CallFailed(NO_LOGIN, endpoint_of(path))
         began = perf_counter()
-        answer = self._http.exchange(method, path, body, params=params, fresh=fresh)
+        answer = self._connection.send(access, method, path, body, params, fresh=fresh, **own)
         became = failure_of(answer) if isinstance(answer, HttpResponse) else answer
         metrics.jira_answered(endpoint_of(path), label_of(became), perf_counter() - began)
-        if not isinstance(answer, HttpResponse):
-            raise CallFailed(answer, endpoint_of(path))
+        if isinstance(became, AuthProblem):
+            became = self._connection.refused(became, access)
+        if not isinstance(answer, HttpResponse) or _is_renewed(became):
+            assert became is not None  # noqa: S101 - what is no response is a failure
+            raise CallFailed(became, endpoint_of(path))
         return answer
+
+
+def _is_renewed(became: Failure | None) -> bool:
+    return isinstance(became, AuthProblem) and became.is_renewed
 
 
 def _quoted(value: str) -> str:
     escaped = value.replace("\\", "\\\\").replace('"', '\\"')
     return f'"{escaped}"'
-
-
-def _authorization(account: JiraAccount) -> bytes:
-    if not account.email:
-        return b"Bearer " + account.token.encode()
-    return b"Basic " + base64.b64encode(f"{account.email}:{account.token}".encode())

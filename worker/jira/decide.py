@@ -35,12 +35,22 @@ LOOK_AFTER_SECONDS: Final = (5, 15, 30, 60, 120, 300, 600)
 MOST_RECREATES: Final = 4
 """Most re-creates. Each is as safe as the first create: the one before has surely made nothing."""
 
+SCOPE_MISSING: Final = "scope_missing"
+"""Trouble of a site whose token lacks a scope. `/myself` may be accepted meanwhile, so a sync probes it."""
+
+SCOPE_PROBE_SECONDS: Final = 900.0
+"""Pause between two such probes."""
+
+REPORTER_REFUSED: Final = "reporter_refused"
+"""Reason of a create that is repeated without the reporter that Jira refused."""
+
 _LONG_AGO: Final = 600
 _REASONS: Final[Mapping[About, str]] = {
     "draft": "draft_refused",
     "set_up": "set_up",
     "place": "not_found",
     "access": "no_access",
+    "reporter": "set_up",
 }
 
 
@@ -81,6 +91,9 @@ class Situation:
         settle: seconds after a create's deadline within which its ticket may still come to light.
         jitter: 0 to 1, drawn by the caller.
         deadline: of the create whose end is not known; None when there is none.
+        was_renewed: the step before ended as this one may, with ``token_renewed``.
+        can_see: False if a ticket of the create in doubt may be hidden from the account that looks.
+        named_reporter: the create that was sent named a reporter.
     """
 
     progress: Progress
@@ -88,6 +101,9 @@ class Situation:
     settle: float
     jitter: float
     deadline: datetime | None = None
+    was_renewed: bool = False
+    can_see: bool = True
+    named_reporter: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +124,7 @@ class Next:
         pause: others that must wait, too.
         may_be_the_site: ask the site who we are; if it does not say, all of its syncs are parked.
         is_parked: the sync waits, blocked, until its site accepts us.
+        site_trouble: trouble of the whole site that the answer shows by itself: it is parked unasked.
     """
 
     state: SyncStatus
@@ -117,6 +134,7 @@ class Next:
     pause: Pause | None = None
     may_be_the_site: bool = False
     is_parked: bool = False
+    site_trouble: str | None = None
 
 
 def decide(outcome: Outcome, at: Situation) -> Next:
@@ -142,8 +160,16 @@ def _surely_not_created(answer: Rejected | Throttled | AuthProblem | NotSent, at
     match answer:
         case Rejected(about="draft"):
             return Next("failed", None, "draft_refused", at.progress)
+        case Rejected(about="reporter") if at.named_reporter:
+            return Next("retry_wait", 0.0, REPORTER_REFUSED, at.progress)
         case Rejected():
             return Next("blocked", None, _REASONS[answer.about], at.progress, may_be_the_site=True)
+        case AuthProblem(is_of_scope=True):
+            return Next(
+                "blocked", None, SCOPE_MISSING, at.progress, is_parked=True, site_trouble=SCOPE_MISSING
+            )
+        case AuthProblem() if _may_be_mended(answer, at):
+            return Next("retry_wait", 0.0, "token_renewed", at.progress)
         case AuthProblem():
             return Next("blocked", None, "no_access", at.progress, may_be_the_site=True)
         case Throttled():
@@ -152,6 +178,11 @@ def _surely_not_created(answer: Rejected | Throttled | AuthProblem | NotSent, at
             return _retry(at, "not_reached" if answer.status is None else "edge_refused")
         case _:
             assert_never(answer)
+
+
+def _may_be_mended(answer: Failure, at: Situation) -> bool:
+    """Return True if another token may mend it: once, for the next one may be refused as well."""
+    return isinstance(answer, AuthProblem) and answer.is_renewed and not at.was_renewed
 
 
 def _wait(answer: Throttled, at: Situation) -> Next:
@@ -208,7 +239,12 @@ def _unseen(answer: Failure, at: Situation, deadline: datetime) -> Next:
     """Look again after a failed look, which says nothing about the ticket; name a fault of configuration."""
     if at.now - deadline >= PATIENCE:
         return Next("review", None, "not_confirmed", at.progress)
+    if _may_be_mended(answer, at):
+        return Next("unknown", 0.0, "token_renewed", at.progress)
     again = _look_again(at.progress, _look_delay(at, deadline))
+    if isinstance(answer, AuthProblem) and answer.is_of_scope:
+        # Nothing is learnt before the token has the scope, so this sync probes no more often than others.
+        return replace(again, delay=SCOPE_PROBE_SECONDS, reason="look_refused", site_trouble=SCOPE_MISSING)
     if isinstance(answer, Throttled):
         asked = answer.retry_after or 0
         pause = _pause(answer, max(asked, FIRST_PAUSE_SECONDS))
@@ -218,10 +254,21 @@ def _unseen(answer: Failure, at: Situation, deadline: datetime) -> Next:
     return again
 
 
+def is_of_sight(outcome: Outcome, at: Situation) -> bool:
+    """Return True if the outcome depends on whether the account that looked would see the ticket."""
+    return isinstance(outcome, Absent) and at.deadline is not None
+
+
 def _absent(at: Situation) -> Next:
     assert at.deadline is not None  # noqa: S101 - one looks only after a create
+    is_settled = at.now >= at.deadline + _settled_after(at)
+    if not at.can_see:
+        # Not seeing is not absence: it is not counted, and when it would be certain a person decides.
+        if is_settled:
+            return Next("review", None, "cannot_see", at.progress)
+        return _look_again(at.progress, _look_delay(at, at.deadline))
     progress = replace(at.progress, absences=at.progress.absences + 1)
-    if progress.absences < 2 or at.now < at.deadline + _settled_after(at):
+    if progress.absences < 2 or not is_settled:
         return _look_again(progress, _look_delay(at, at.deadline))
     if not _may_recreate(at):
         return Next("review", None, "absent_again", progress)

@@ -14,6 +14,7 @@ from threadsync.syncs import Step, SyncState
 from worker.db.syncs.claim import Claim
 from worker.jira.answers import CallFailed, Rejected, Throttled
 from worker.jira.decide import Pause, Several, scope_of
+from worker.jira.login.renewal import renewed_once
 from worker.jira.search import search_label
 from worker.jira.setup import Setup
 from worker.jira.unlinked import unlinked_of
@@ -22,6 +23,8 @@ from worker.text.thread_link import link_to_thread
 _MOST_FAILURES: Final = 5
 FIRST_PAUSE_SECONDS: Final = 15.0
 _TITLE: Final = "Slack thread"
+LATE_SECONDS: Final = 120.0
+"""Longest time from the claim of whoever writes or removes a ticket's link until Jira has it, or never."""
 
 log = structlog.get_logger("threadsync.syncs")
 
@@ -79,8 +82,9 @@ def _wait(setup: Setup, claim: Claim, answer: Throttled, request: str) -> SyncSt
 
 def _link_back(setup: Setup, claim: Claim, now: datetime) -> SyncState | None:
     url = link_to_thread(claim.newest_channel_id or claim.channel_id, claim.thread_ts)
+    key, global_id = claim.jira_key or "", f"threadsync={claim.marker}"
     try:
-        setup.jira.put_remote_link(claim.jira_key or "", f"threadsync={claim.marker}", url, _TITLE)
+        renewed_once(lambda: setup.jira.put_remote_link(key, global_id, url, _TITLE))
     except CallFailed as exc:
         answer, failed = exc.answer, claim.progress.failures
         if isinstance(answer, Throttled):
@@ -106,7 +110,7 @@ def _link_back(setup: Setup, claim: Claim, now: datetime) -> SyncState | None:
 def _audit(setup: Setup, claim: Claim, now: datetime) -> SyncState | None:
     """Report every other ticket with the marker. Nothing is deleted: an operator decides."""
     try:
-        seen = search_label(setup.jira, claim.marker, unlinked_of(setup, claim))
+        seen = renewed_once(lambda: search_label(setup.jira, claim.marker, unlinked_of(setup, claim)))
     except CallFailed as exc:
         if isinstance(exc.answer, Throttled):
             return _wait(setup, claim, exc.answer, exc.request)

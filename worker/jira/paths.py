@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Final
 from urllib.parse import quote
+
+_ENDPOINTS: Final[Mapping[str, str]] = {
+    "remotelink": "remote_link",
+    "comment": "comment",
+    "attachments": "attachment",
+}
 
 
 def issue_path(id_or_key: str) -> str:
@@ -25,5 +33,5 @@ def endpoint_of(path: str) -> str:
     steps = path.strip("/").split("/")
     if steps[0] == "issue" and len(steps) > 1:
         named = {"bulkfetch": "bulkfetch", "createmeta": "createmeta"}.get(steps[1])
-        return named or {"remotelink": "remote_link", "comment": "comment"}.get(steps[-1], "get")
+        return named or _ENDPOINTS.get(steps[-1], "get")
     return steps[0]

@@ -61,13 +61,19 @@ def detail_of(outcome: Outcome | None) -> str | None:
 
 
 def _words(answer: Rejected | AuthProblem | Throttled | NotSent | Unknown) -> str:
-    return " ".join(getattr(answer, "messages", ())) or answer.why
+    # A line for each, by which worker.jira.refusal finds the field that it is about.
+    return "\n".join(" ".join(text.split()) for text in getattr(answer, "messages", ())) or answer.why
 
 
 def end_of_doubt(outcome: Outcome | None, following: Next) -> str | None:
-    """Return the end of the creates in doubt: ``found`` or ``absent``; None while that is open."""
+    """Return the end of the creates in doubt: ``found`` or ``absent``; None while that is open.
+
+    It stays open where the account cannot see: a retry looks again, and creates nothing.
+    """
     if isinstance(outcome, Found):
         return "found"
+    if following.reason == "cannot_see":
+        return None
     if isinstance(outcome, Absent) and following.state in ("pending", "review"):
         return "absent"
     return None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
@@ -23,9 +23,9 @@ def content_of(answer: HttpResponse, request: str) -> dict[str, Any]:
     raise CallFailed(failed or unclear, request)
 
 
-def creation_of(answer: HttpResponse) -> CreateAnswer:
-    """Classify the response to the POST that creates a ticket."""
-    return classification.creation(answer.status, answer.headers, answer.content, datetime.now(UTC))
+def creation_of(answer: HttpResponse, sent: Collection[str] = ()) -> CreateAnswer:
+    """Classify the response to the POST that creates a ticket with these fields."""
+    return classification.creation(answer.status, answer.headers, answer.content, datetime.now(UTC), sent)
 
 
 def label_of(became: CreateAnswer | Failure | None) -> str:

@@ -7,13 +7,16 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Protocol
+from typing import Final, Protocol
 
 from threadsync.config import Settings, get_settings
 from threadsync.marker import site_of
 from worker.db.syncs.store import SyncStore
-from worker.jira.answers import JiraAccount
+from worker.jira.answers import JiraAccount, OAuthClient
 from worker.jira.client import JiraClient
+
+LOOKUP_SECONDS: Final = 2.5
+"""Longest time for which a step waits for Slack to tell who a person is."""
 
 
 class Clock(Protocol):
@@ -31,6 +34,7 @@ class Target:
     Args:
         settle: seconds after a create's deadline within which its ticket may still come to light.
         at_once: most creates of one project in flight.
+        names_requester: tickets name the person who asked as their reporter.
     """
 
     account: JiraAccount
@@ -39,17 +43,32 @@ class Target:
     issue_type: str
     settle: float
     at_once: int
+    names_requester: bool = False
+
+
+def of_nobody(user_id: str) -> str | None:
+    """Know nothing of a Slack user, as a worker that cannot look people up."""
+    return None
 
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """Dependencies of a step. ``jitter`` returns 0 to 1, another number each time."""
+    """Dependencies of a step.
+
+    Args:
+        jitter: returns 0 to 1, another number each time.
+        account_of: returns the one Jira account of a Slack user: its id, or its name on Data Center; None
+            where there is none or it cannot be found out now. May raise ``CallFailed``.
+        name_of: returns the name of a Slack user; None where Slack tells none, or none now.
+    """
 
     store: SyncStore
     jira: JiraClient
     target: Target
     jitter: Callable[[], float] = random.random
     clock: Clock = time
+    account_of: Callable[[str], str | None] = of_nobody
+    name_of: Callable[[str], str | None] = of_nobody
 
 
 @lru_cache(maxsize=1)
@@ -61,14 +80,23 @@ def setup_of_this_process() -> Setup | None:
 
 def target_of(settings: Settings) -> Target | None:
     """Read the target from the settings; None when they name no Jira."""
-    if not settings.jira_url or not settings.jira_api_token:
+    token, secret = settings.jira_api_token, settings.jira_oauth_client_secret
+    if not settings.jira_url or not (token or (secret and settings.jira_oauth_client_id)):
         return None
+    oauth = None
+    if secret and settings.jira_oauth_client_id:
+        oauth = OAuthClient(
+            settings.jira_oauth_client_id, secret.get_secret_value(), settings.jira_oauth_token_url
+        )
     account = JiraAccount(
         url=settings.jira_url,
         email=settings.jira_email,
-        token=settings.jira_api_token.get_secret_value(),
+        token=token.get_secret_value() if token else "",
         deployment=settings.jira_deployment,
         timeout=settings.jira_timeout_seconds,
+        cloud_id=settings.jira_cloud_id,
+        gateway=settings.jira_api_gateway,
+        oauth=oauth,
     )
     return Target(
         account,
@@ -77,4 +105,5 @@ def target_of(settings: Settings) -> Target | None:
         settings.jira_issue_type,
         settings.jira_settle_seconds,
         settings.jira_creates_at_once,
+        settings.jira_reporter == "requester",
     )

@@ -20,11 +20,15 @@ from uuid import UUID
 from threadsync.errors import SyncNotFound
 from threadsync.syncs import SyncState
 from worker.db.syncs.store import SyncStore
-from worker.jira.setup import Setup
+from worker.jira.login.choice import questions_of
+from worker.jira.setup import LOOKUP_SECONDS, Setup
 from worker.jira.step import WRITE_SECONDS, SyncStep
 
 _CALLS: Final = {"cloud": 2, "datacenter": 4}
 """Number of long calls in a step, by deployment; a Data Center is asked for one key at a time."""
+
+_CALLS_FOR_A_REPORTER: Final = 2
+"""Jira is asked for the person's account, and whether a ticket that was hidden from us is seen by now."""
 
 
 class SyncRun(NamedTuple):
@@ -42,7 +46,10 @@ def run_sync(setup: Setup, session_id: UUID) -> SyncRun:
     began = setup.clock.monotonic()
     # Time for the calls, and for the wait for a place. A step that takes longer only loses its claim.
     account = setup.target.account
-    lease = _CALLS[account.deployment] * account.timeout + WRITE_SECONDS
+    calls = _CALLS[account.deployment] + questions_of(account)
+    if setup.target.names_requester:
+        calls += _CALLS_FOR_A_REPORTER
+    lease = calls * account.timeout + LOOKUP_SECONDS + WRITE_SECONDS
     claim = setup.store.claim(session_id, site=setup.target.site, lease=lease)
     if claim is None:
         return SyncRun(_state_of(setup.store, session_id), is_news=False)

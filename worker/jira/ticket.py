@@ -3,7 +3,7 @@
 | field | limit | what is done |
 |---|---|---|
 | summary | one line, under 255 characters | cut; then the description begins with the whole of it |
-| description | 32,767 characters as it is stored | cut at 30,000; then it ends with how much is missing |
+| description | 32,767 characters as it is stored | cut at 30,000; then it says how much is missing |
 | labels | no spaces, 255 characters each | underscores, cut; the marker is always among them |
 
 Jira's characters are those of Java: one beyond the Basic Multilingual Plane counts as two.
@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import re
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, Protocol
 
 from worker.jira.answers import Deployment
@@ -43,39 +43,58 @@ def fields_of(
     project_key: str,
     issue_type: str,
     deployment: Deployment,
+    priority: str | None = None,
+    assignee: str | None = None,
+    others: Mapping[str, Any] | None = None,
+    ending: str = "",
 ) -> dict[str, Any]:
     """Return the ``fields``: the same for the same arguments, without a description if none was drafted.
 
     Args:
         summary, description: in Slack's notation.
+        issue_type, priority: names, or ids, which are digits alone.
+        assignee: an account id, or the user's name on Data Center.
+        others: values by the id of their field, sent as they are. None of the fields here can be among them.
+        ending: the last paragraph of a description that was drafted, as it is; it is not cut away.
     """
     whole = one_line(summary) or _NO_SUMMARY
     short = _shortened(whole, LONGEST_SUMMARY)
     blocks = parse(description)
+    last = (_paragraph(ending),) if blocks and ending else ()
     if short != whole:
         blocks = (_paragraph("The summary was too long for Jira. All of it:"), _paragraph(whole), *blocks)
     fields: dict[str, Any] = {
+        **(others or {}),
         "project": {"key": project_key},
-        "issuetype": {"id": issue_type} if is_id(issue_type) else {"name": issue_type},
+        "issuetype": _named(issue_type),
         "summary": short,
         "labels": _labels(labels, marker),
     }
     if blocks:
-        fields["description"] = _adf(blocks) if deployment == "cloud" else _wiki(blocks)
+        fields["description"] = _adf(blocks, last) if deployment == "cloud" else _wiki(blocks, last)
+    if priority:
+        fields["priority"] = _named(priority)
+    if assignee:
+        fields["assignee"] = {"accountId" if deployment == "cloud" else "name": assignee}
     return fields
 
 
-def is_id(issue_type: str) -> bool:
-    """Return True for an id: digits alone. A type whose name is digits must be given by its id."""
-    return issue_type.isascii() and issue_type.isdigit()
+def _named(thing: str) -> dict[str, str]:
+    return {"id": thing} if is_id(thing) else {"name": thing}
 
 
-def _adf(blocks: Sequence[Block]) -> dict[str, Any]:
-    return document(_fitting(blocks, lambda part: json.dumps(document(part), ensure_ascii=False)))
+def is_id(thing: str) -> bool:
+    """Return True for an id: digits alone. What has digits for a name must be given by its id."""
+    return thing.isascii() and thing.isdigit()
 
 
-def _wiki(blocks: Sequence[Block]) -> str:
-    return wiki(_fitting(blocks, wiki))
+def _adf(blocks: Sequence[Block], last: Sequence[Block]) -> dict[str, Any]:
+    fitting = _fitting(blocks, lambda part: json.dumps(document(part), ensure_ascii=False))
+    return document((*fitting, *last))
+
+
+def _wiki(blocks: Sequence[Block], last: Sequence[Block]) -> str:
+    return wiki((*_fitting(blocks, wiki), *last))
 
 
 class _Written(Protocol):

@@ -12,8 +12,11 @@ from worker.db.unlinked.store import UnlinkedClaim
 from worker.http_once import NotSent
 from worker.jira.answers import AuthProblem, CallFailed, Rejected, Throttled
 from worker.jira.breaker import PROBE_SECONDS
-from worker.jira.follow_up import FIRST_PAUSE_SECONDS, pause_for
+from worker.jira.follow_up import FIRST_PAUSE_SECONDS, LATE_SECONDS, pause_for
+from worker.jira.login.choice import questions_of
+from worker.jira.login.renewal import renewed_once
 from worker.jira.setup import Setup
+from worker.observe import metrics
 from worker.text.thread_link import link_to_thread
 
 PROPERTY: Final = "threadsync-left"
@@ -29,7 +32,8 @@ log = structlog.get_logger("threadsync.syncs")
 
 def lease_of(setup: Setup) -> float:
     """Return the seconds for all calls of one claim."""
-    return _CALLS * setup.target.account.timeout + 2 * COMMIT_SECONDS
+    calls = _CALLS + questions_of(setup.target.account)
+    return calls * setup.target.account.timeout + 2 * COMMIT_SECONDS
 
 
 class UnlinkStep:
@@ -50,7 +54,7 @@ class UnlinkStep:
         if claim.site not in (None, site):
             self._end("site_changed", f"the ticket is at {claim.site}, and JIRA_URL is {site}")
         elif self._now() - claim.left_at > PATIENCE:
-            self._end("kept_failing", claim.detail)
+            self._end(None if claim.commented_at else "kept_failing", claim.detail)
         elif trouble.reason or trouble.paused_for or trouble.endpoints:
             pause = max(trouble.paused_for, *trouble.endpoints.values(), FIRST_PAUSE_SECONDS)
             self._later(PROBE_SECONDS if trouble.reason else pause)
@@ -63,27 +67,43 @@ class UnlinkStep:
     def _unlink(self) -> None:
         claim, jira = self._claim, self._setup.jira
         if claim.jira_id is None:
-            issue = jira.get(claim.jira_key)
+            issue = renewed_once(lambda: jira.get(claim.jira_key))
             if issue is None:
                 self._end("gone")
                 return
             self._store.note_id(claim.session_id, claim.jira_key, issue.id)
             self._ticket = issue.id
-        if claim.link_removed_at is None:
+        is_last = (rest := self._link_is_settled_in()) <= 0
+        if claim.link_removed_at is None or is_last:
+            if self._setup.clock.monotonic() - self._began > lease_of(self._setup):
+                # The claim is another process' by now, which may have put a link since.
+                return
             jira.remove_remote_link(self._ticket, f"threadsync={self._marker}")
             if not self._store.note_link_removed(claim):
                 return
-        comments = jira.comments(self._ticket)
+        comments = () if claim.commented_at else renewed_once(lambda: jira.comments(self._ticket))
         if comments is None:
             self._end("gone")
-        elif any(_is_ours(comment, claim) for comment in comments):
-            self._end(None)
+        elif claim.commented_at or any(_is_ours(comment, claim) for comment in comments):
+            self._commented(rest)
         elif (lasts := self._doubt_lasts()) > 0:
             # Half of the time, so that it is looked for several times, the last time when that is over.
             delay = max(1.0, min(lasts, max(FIRST_PAUSE_SECONDS, lasts / 2)))
             self._store.release(claim, delay, failures=claim.failures, is_in_doubt=True)
         else:
-            self._comment()
+            self._comment(rest)
+
+    def _link_is_settled_in(self) -> float:
+        """Return the seconds until no link that was sent before the unlink can come to light any more."""
+        settled = self._claim.left_at + timedelta(seconds=self._setup.target.settle + LATE_SECONDS)
+        return (settled - self._now()).total_seconds()
+
+    def _commented(self, rest: float) -> None:
+        """End it, or let go of it until the link is removed for the last time, ``rest`` seconds from now."""
+        if rest <= 0:
+            self._end(None)
+        else:
+            self._store.release(self._claim, rest, is_commented=True)
 
     def _doubt_lasts(self) -> float:
         """Return the seconds for which a comment that was sent may still appear."""
@@ -92,7 +112,7 @@ class UnlinkStep:
         settled = self._claim.comment_deadline + timedelta(seconds=self._setup.target.settle)
         return (settled - self._now()).total_seconds()
 
-    def _comment(self) -> None:
+    def _comment(self, rest: float) -> None:
         claim, setup = self._claim, self._setup
         sendable_until = setup.clock.monotonic() + COMMIT_SECONDS
         if not self._store.begin_comment(claim, COMMIT_SECONDS + setup.target.account.timeout):
@@ -110,7 +130,7 @@ class UnlinkStep:
             surely_not = isinstance(exc.answer, NotSent | Rejected | Throttled | AuthProblem)
             self._failed(exc, is_in_doubt=not surely_not)
         else:
-            self._end(None if is_there else "gone")
+            self._commented(rest) if is_there else self._end("gone")
 
     def _failed(self, failed: CallFailed, *, is_in_doubt: bool) -> None:
         answer, failures = failed.answer, self._claim.failures
@@ -133,7 +153,8 @@ class UnlinkStep:
         self._store.release(claim, delay, failures=claim.failures, detail=claim.detail, is_in_doubt=in_doubt)
 
     def _end(self, given_up: str | None, detail: str | None = None) -> None:
-        self._store.end(self._claim, given_up, detail)
+        if self._store.end(self._claim, given_up, detail) and given_up:
+            metrics.step_given_up("unlink", given_up)
         self._log("ticket unlinked" if given_up is None else "unlinking given up", reason=given_up)
 
     def _log(self, event: str, reason: str | None) -> None:

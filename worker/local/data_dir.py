@@ -8,9 +8,19 @@ import os
 import secrets
 from pathlib import Path
 from types import TracebackType
+from typing import Final, Literal
 
 from worker.local.failure import DataDirInUse, LocalServiceFailed
+from worker.local.sandboxed import Kind
 from worker.operate.private_folder import UnsafeFolder, make_private, refuse_foreign, write_private
+
+_KIND: Final = "kind"
+_OTHER_KIND: Final = {
+    "connected": "{path} has threads of the playground, which must not get tickets in a real Jira; "
+    "choose another folder with --data-dir",
+    "sandbox": "{path} was used with real settings, and its threads must not get tickets of the sandbox; "
+    "choose another folder with --data-dir",
+}
 
 
 def default_data_dir() -> Path:
@@ -62,6 +72,23 @@ class DataDir:
         lock, self._lock = self._lock, None
         if lock is not None:
             os.close(lock)
+
+    def kind(self) -> Kind:
+        """Return what the directory was used for, as ``mark`` noted it; reads alone, so it may be in use."""
+        with contextlib.suppress(OSError):
+            noted = (self.path / _KIND).read_text(encoding="ascii").strip()
+            return "sandbox" if noted == "sandbox" else "connected"
+        return "unmarked" if (self.path / "postgres").exists() else "new"
+
+    def mark(self, kind: Literal["sandbox", "connected"]) -> None:
+        """Note what the directory is used for. Raises ``LocalServiceFailed`` if it is for something else.
+
+        Threads of the playground must not get tickets in a real Jira, nor real threads those of the sandbox.
+        """
+        noted = self.kind()
+        if {noted, kind} == {"sandbox", "connected"}:
+            raise LocalServiceFailed(_OTHER_KIND[kind].format(path=self.path))
+        write_private(self.path / _KIND, f"{kind}\n")
 
     def secret(self, name: str) -> str:
         """Return a random word, made at the first call and kept in the file ``name`` of mode 0600."""

@@ -10,6 +10,7 @@ from signal import SIGTERM, Signals
 
 from worker.local.child import Child, describe_exit
 from worker.local.failure import LocalServiceFailed
+from worker.operate.private_folder import write_private
 
 _POLL_SECONDS = 0.05
 
@@ -56,6 +57,7 @@ class CommandService(Service):
         ready: asked, with the seconds since the start, until it says yes. Without one a process that was
             started is ready.
         grace: seconds between the stop signal and SIGKILL for the whole group.
+        pid_file: where the process's id is noted at each start.
     """
 
     def __init__(
@@ -70,6 +72,7 @@ class CommandService(Service):
         stop_signal: Signals = SIGTERM,
         grace: float = 10,
         start_timeout: float = 60,
+        pid_file: Path | None = None,
     ) -> None:
         self.name = name
         self.log_path = log_path
@@ -80,6 +83,7 @@ class CommandService(Service):
         self._stop_signal = stop_signal
         self._grace = grace
         self._start_timeout = start_timeout
+        self._pid_file = pid_file
 
     def start(self, cancelled: Callable[[], bool] = lambda: False) -> None:
         if self.pid:
@@ -87,6 +91,8 @@ class CommandService(Service):
         child = self._child = Child(
             self._argv, log_path=self.log_path, env=self._env, cwd=self._cwd, death_signal=self._stop_signal
         )
+        if self._pid_file:
+            write_private(self._pid_file, f"{child.pid}\n")
         fault = self._wait_until_ready(child, cancelled)
         if fault:
             child.kill()

@@ -8,15 +8,22 @@ from pathlib import Path
 from typing import Final, Literal
 
 from threadsync.config import Settings
-from worker.local.data_dir import DataDir
+from worker.local.data_dir import DataDir, make_own
 from worker.local.logins import Logins
 from worker.local.readiness import answers_http, sends_heartbeats
+from worker.local.sandboxed import (
+    JIRA_TOKEN_VARIABLE,
+    SECRET_VARIABLE,
+    SLACK_TOKEN_VARIABLE,
+    sandbox_settings,
+)
 from worker.local.servers.port import free_port, read_port
 from worker.local.service import CommandService
 from worker.operate.private_folder import write_private
-from worker.operate.rights.environment import Process, environment_of
+from worker.operate.rights.environment import Process, environment_of, environment_of_a_server
 
 WEB_PORT: Final = 3000
+PLAYGROUND_PORT: Final = 3001
 FLOWER_PORT: Final = 5555
 METRICS_PORT: Final = 9464
 SETTINGS: Final = frozenset(name.upper() for name in Settings.model_fields)
@@ -35,8 +42,11 @@ class Services:
         self._logins = logins
         self._port = port
         self._with_metrics = with_metrics
-        self.web_url = self.flower_url = ""
+        self.web_url = self.flower_url = self.playground_url = ""
         self.metrics_urls: dict[str, str] = {}
+        self._web_port = 0
+        self._sandbox: dict[str, str] = {}
+        self._sandbox_ports = (0, 0)
 
     @property
     def start_page(self) -> Path:
@@ -78,13 +88,64 @@ class Services:
         return self._command("metrics", "worker.cli", "metrics", *address, ready=lambda _: answers_http(url))
 
     def web(self) -> CommandService:
-        port = self._choose_port("web", self._port, WEB_PORT)
-        url = self.web_url = f"http://127.0.0.1:{port}"
-        address = ("--host", "127.0.0.1", "--port", str(port))
+        url = self._choose_web()
+        address = ("--host", "127.0.0.1", "--port", str(self._web_port))
         env = {"THREADSYNC_START_PAGE": str(self.start_page)}
         return self._command(
             "web", "handlers.serve", *address, ready=lambda _: answers_http(f"{url}/healthz"), env=env
         )
+
+    def _choose_web(self) -> str:
+        if not self._web_port:
+            self._web_port = self._choose_port("web", self._port, WEB_PORT)
+            self.web_url = f"http://127.0.0.1:{self._web_port}"
+        return self.web_url
+
+    def sandbox(self) -> dict[str, str]:
+        """Choose the ports of the sandbox Slack and Jira, and return the settings that lead to them.
+
+        Call it before any other service is made.
+        """
+        slack, jira = self._sandbox_ports = (
+            self._choose_port("sandbox-slack"),
+            self._choose_port("sandbox-jira"),
+        )
+        make_own(self._playground)
+        self._sandbox = sandbox_settings(
+            slack_api_url=f"http://127.0.0.1:{slack}/api/",
+            slack_token=f"xoxb-{self._dir.secret('sandbox-slack-token')}",
+            jira_url=f"http://127.0.0.1:{jira}",
+            jira_token=self._dir.secret("sandbox-jira-token"),
+        )
+        return dict(self._sandbox)
+
+    def playground(self) -> CommandService:
+        """Make the playground's service, which has the sandbox Slack and Jira in it."""
+        port = self._choose_port("playground", PLAYGROUND_PORT)
+        url = self.playground_url = f"http://127.0.0.1:{port}/playground/"
+        slack, jira = self._sandbox_ports
+        ports = ("--port", str(port), "--slack-port", str(slack), "--jira-port", str(jira))
+        places = ("--web-url", self._choose_web(), "--folder", str(self._playground))
+        env = {
+            **environment_of_a_server(self._env),
+            **{name: value for name, value in self._env.items() if name.startswith("PYTHON")},
+            "PYTHONSAFEPATH": "1",
+            SECRET_VARIABLE: self._env["SLACK_SIGNING_SECRET"],
+            SLACK_TOKEN_VARIABLE: self._sandbox["SLACK_BOT_TOKEN"],
+            JIRA_TOKEN_VARIABLE: self._sandbox["JIRA_API_TOKEN"],
+        }
+        return CommandService(
+            "playground",
+            [sys.executable, "-m", "sandbox.playground", *ports, *places],
+            log_path=self._dir.path / "logs" / "playground.log",
+            env=env,
+            cwd=self._run,
+            ready=lambda _: answers_http(url),
+        )
+
+    @property
+    def _playground(self) -> Path:
+        return self._dir.path / "playground"
 
     def socket_mode(self) -> CommandService:
         """Make Socket Mode's service, with no readiness to wait for: it goes on dialling out by itself."""
@@ -128,6 +189,8 @@ class Services:
             env=env,
             # A stop that is slow: a running task's time limit, and half a minute that Celery sometimes adds.
             grace=45,
+            # The playground has a button that kills it.
+            pid_file=self._playground / f"{name}.pid" if self._sandbox else None,
         )
 
     def _choose_port(self, name: str, *preferred: int | None) -> int:
@@ -144,6 +207,7 @@ class Services:
         ready: Callable[[float], bool] | None = None,
         env: Mapping[str, str] | None = None,
         grace: float = 10,
+        pid_file: Path | None = None,
     ) -> CommandService:
         return CommandService(
             name,
@@ -153,6 +217,7 @@ class Services:
             cwd=self._run,
             ready=ready,
             grace=grace,
+            pid_file=pid_file,
         )
 
     def _environment_of(self, process: Process, more: Mapping[str, str]) -> dict[str, str]:

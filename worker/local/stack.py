@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
+from typing import Literal
 
 from threadsync.config import LOCAL_TOKEN
 from worker.local.data_dir import DataDir, make_own
@@ -29,6 +30,7 @@ _FOR_THE_SHELL = (
     "SLACK_BOT_TOKEN",
     "THREADSYNC_CONSOLE_PASSWORD",
 )
+_TRY = "try it with a Slack and a Jira of this machine; no account is needed"
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,7 @@ class LocalUrls:
     database: str
     broker: str
     broker_of_all: str
+    playground: str | None = None
 
 
 class LocalStack:
@@ -54,6 +57,8 @@ class LocalStack:
     missing ones are started. ``env`` is what the services see, for instance a sandbox's ``SLACK_API_URL``.
 
     Args:
+        with_playground: use a Slack and a Jira of this stack's own, with a page to try them.
+        kind: what the data directory is for from now on; None leaves it as it is.
         port: of the Slack endpoint; a taken one is replaced by a free one.
         server_settings: for the embedded servers by name, such as ``{"postgres": {"fsync": "off"}}``.
         report: told in a sentence what happens.
@@ -67,6 +72,8 @@ class LocalStack:
         port: int | None = None,
         with_flower: bool = True,
         with_metrics: bool = True,
+        with_playground: bool = False,
+        kind: Literal["sandbox", "connected"] | None = None,
         env: Mapping[str, str] | None = None,
         server_settings: Mapping[str, Mapping[str, str]] | None = None,
         report: Callable[[str], None] = lambda sentence: None,
@@ -75,6 +82,9 @@ class LocalStack:
         self._dir = DataDir(data_dir)
         self._with_flower = with_flower
         self._with_metrics = with_metrics
+        self._with_playground = with_playground
+        self._kind = kind
+        self._sandbox: dict[str, str] = {}
         self._server_settings = server_settings or {}
         self._report = report
         self.env = spelt(os.environ if env is None else env, SETTINGS)
@@ -105,6 +115,7 @@ class LocalStack:
             web=services.web_url,
             console=f"{services.web_url}/console/",
             flower=services.flower_url or None,
+            playground=services.playground_url or None,
             metrics=dict(sorted(services.metrics_urls.items())),
             database=self.env.get("DATABASE_URL", ""),
             broker=broker,
@@ -117,15 +128,23 @@ class LocalStack:
         Raises ``DataDirInUse`` or ``LocalServiceFailed``.
         """
         self._dir.acquire()
+        if self._kind:
+            self._dir.mark(self._kind)
         # No service's working directory may hold modules: `python -m` looks there first.
         self._prepare_run()
         self._start_servers(cancelled)
+        if self._with_playground:
+            self._sandbox = self._services.sandbox()
+            self.env.update(self._sandbox)
         self._fill_in_slack()
         if not self.is_given("THREADSYNC_CONSOLE_PASSWORD"):
             self.env["THREADSYNC_CONSOLE_PASSWORD"] = self._dir.secret("console-password")
         self._write_env_file()
         make = self._services
         make.migration().run(cancelled)
+        if self._with_playground:
+            # The others ask its Slack and Jira when they start.
+            self.supervisor.start(make.playground(), cancelled=cancelled)
         services = [make.worker(), make.syncs(), make.lookups(), make.beat(), make.web()]
         if self._with_metrics:
             services.append(make.metrics())
@@ -151,8 +170,10 @@ class LocalStack:
         urls = self.urls
         metrics = [Address("Metrics", url, f"for Prometheus: {what}") for what, url in urls.metrics.items()]
         flower = [Address("Flower", urls.flower, "the live view; user admin")] if urls.flower else []
+        playground = [Address("Playground", urls.playground, _TRY)] if urls.playground else []
         return [
             Address("Start page", f"{urls.web}/"),
+            *playground,
             Address("Slack endpoint", f"{urls.web}/slack/events", "for signed requests of Slack's alone"),
             Address("Readiness", f"{urls.web}/readyz"),
             Address("Console", urls.console, "sessions, syncs, dead letters, and what to do about them"),
@@ -219,7 +240,8 @@ class LocalStack:
             self.env["SLACK_BOT_TOKEN"] = LOCAL_TOKEN
 
     def _write_env_file(self) -> None:
-        names = [name for name in _FOR_THE_SHELL if self.env.get(name)]
+        # All of the sandbox's: a shell with its tokens alone would send them to a real Slack.
+        names = [name for name in dict.fromkeys((*_FOR_THE_SHELL, *self._sandbox)) if self.env.get(name)]
         lines = [f"export {name}={shlex.quote(self.env[name])}\n" for name in names]
         if self._with_flower:
             lines.append(f"export FLOWER_BASIC_AUTH={shlex.quote(self._services.flower_login())}\n")

@@ -27,6 +27,8 @@ _TOO_TALKATIVE = {
     "celery.worker.strategy": logging.WARNING,
     # At DEBUG it shows messages as they are.
     "celery.pool": logging.INFO,
+    # At DEBUG it shows headers, in which Slack names files.
+    "httpcore": logging.INFO,
     "httpx": logging.WARNING,
     "psycopg.pool": logging.ERROR,
     "slack_bolt": logging.WARNING,

@@ -77,6 +77,12 @@ class Counters:
         self.ambiguous_ended = counter(
             "threadsync_ambiguous_creates_ended", "Outcomes of such creates", "end"
         )
+        self.steps_given_up = counter(
+            "threadsync_ticket_steps_given_up",
+            "Steps after a ticket that were given up; step unlink is of a ticket that was taken off",
+            "step",
+            "reason",
+        )
 
 
 _counters: Counters | None = None
@@ -137,6 +143,12 @@ def doubt_ended(end: str) -> None:
     """Count a create that is no longer in doubt: ``found``, ``absent``, or ``review`` by an operator."""
     if _counters is not None:
         _counters.ambiguous_ended.labels(end).inc()
+
+
+def step_given_up(step: str, reason: str) -> None:
+    """Count a step after a ticket that will not be carried out; ``reason`` is a code of ours."""
+    if _counters is not None:
+        _counters.steps_given_up.labels(step, reason).inc()
 
 
 class MetricsEndpoint:

@@ -5,7 +5,9 @@ Single processes count by ``worker.observe.metrics``. No metric has an id, a cha
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
+from datetime import UTC, date, datetime, time
 from typing import Any, Final
 
 import structlog
@@ -32,9 +34,10 @@ log = structlog.get_logger("threadsync.metrics")
 class InstallationCollector(Collector):
     """Collector that asks Postgres and broker at each scrape; if one is away, its ``threadsync_up`` is 0."""
 
-    def __init__(self, pool: Pool, app: Celery) -> None:
+    def __init__(self, pool: Pool, app: Celery, token_expires: date | None = None) -> None:
         self._counts = OverviewStore(pool)
         self._app = app
+        self._token_expires = token_expires
 
     def collect(self) -> Iterator[Metric]:
         up = _gauge("threadsync_up", "1 if it responds", ("what",))
@@ -53,6 +56,7 @@ class InstallationCollector(Collector):
             log.warning("broker not asked", reason=str(exc))
             up.add_metric(["broker"], 0)
         yield up
+        yield _of_login(self._token_expires)
 
     def describe(self) -> Iterator[Metric]:
         """Name no metrics: a registry would otherwise collect once to know them."""
@@ -91,10 +95,23 @@ class InstallationCollector(Collector):
         )
 
 
-def registry_of(pool: Pool, app: Celery) -> CollectorRegistry:
+def registry_of(pool: Pool, app: Celery, token_expires: date | None = None) -> CollectorRegistry:
+    """Return the metrics of an installation; ``token_expires`` is the day on which its login to Jira ends."""
     registry = CollectorRegistry()
-    registry.register(InstallationCollector(pool, app))
+    registry.register(InstallationCollector(pool, app, token_expires))
     return registry
+
+
+def _of_login(ends: date | None) -> Metric:
+    """Return the moment from which the login counts as over: the day's beginning, in UTC."""
+    family = _gauge(
+        "threadsync_jira_token_expires_timestamp_seconds",
+        "When JIRA_TOKEN_EXPIRES says that the login to Jira ends, since 1970; +Inf where it is not set",
+        (),
+    )
+    moment = datetime.combine(ends, time.min, UTC).timestamp() if ends else math.inf
+    family.add_metric([], moment)
+    return family
 
 
 def heartbeats_and_memory(app: Celery) -> tuple[Heartbeats | None, Memory | None]:

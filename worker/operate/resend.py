@@ -9,12 +9,22 @@ from uuid import uuid4
 from threadsync.command import Command
 from threadsync.dead_letters import DeadLetter
 from threadsync.errors import EnqueueFailed, InvalidCommand
-from threadsync.lookup_commands import LinkLookup
-from threadsync.sync_commands import Leave, RetrySync, Sync
+from threadsync.lookup_commands import (
+    AccountLookup,
+    DraftLookup,
+    FormFieldsLookup,
+    IssueTypesLookup,
+    LinkLookup,
+    ProjectsLookup,
+)
+from threadsync.sync_commands import Follow, Leave, RetrySync, Sync
 from worker.db.sessions.statements import COMMANDS
 from worker.durable.redaction import shown
 
-_COMMANDS: Final[tuple[type[Command[Any]], ...]] = (*COMMANDS, Sync, Leave, RetrySync, LinkLookup)
+_LOOKUPS: Final[tuple[type[Command[Any]], ...]] = (
+    *(LinkLookup, ProjectsLookup, IssueTypesLookup, FormFieldsLookup, AccountLookup, DraftLookup),
+)
+_COMMANDS: Final[tuple[type[Command[Any]], ...]] = (*COMMANDS, Sync, Leave, Follow, RetrySync, *_LOOKUPS)
 _BY_TASK: Final = {command.name: command for command in _COMMANDS}
 """Commands by the name of their task; arguments of other tasks are not shown."""
 

@@ -66,6 +66,11 @@ def read(status: int, headers: Mapping[str, str], content: bytes) -> Answer:
     return Throttled(_seconds(headers.get("Retry-After"))) if error in THROTTLING else Refused(error)
 
 
+def pause_of(headers: Mapping[str, str]) -> float:
+    """Return the seconds for which a 429 asks to wait. ``headers`` are looked up as they are spelt here."""
+    return _seconds(headers.get("Retry-After"))
+
+
 def _is_name(error: Any) -> TypeGuard[str]:
     """Return True for an error's name that may be shown, logged and kept, such as ``channel_not_found``."""
     return isinstance(error, str) and _NAME.fullmatch(error) is not None

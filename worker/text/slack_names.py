@@ -9,7 +9,11 @@ EVENT_TYPE: Final = "threadsync_sync"
 """Type of a status message's metadata."""
 
 RETRY_BUTTON: Final = "threadsync_retry"
-"""Action id of the button; its value is the session's id."""
+"""Action id of the button that tries again; its value is the session's id."""
+
+
+FIX_BUTTON: Final = "threadsync_fix"
+"""Action id of the button that opens the form with the draft; its value is the session's id."""
 
 
 def metadata_of(session_id: UUID, event_type: str) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from psycopg.pq import ExecStatus
 from psycopg.rows import DictRow, tuple_row
 
 from threadsync.errors import DatabaseFault
+from worker.db.channels import sql as channel_queries
 from worker.db.connection import GuardedConnection
 from worker.db.dead_letters import sql as dead_letter_queries
 from worker.db.definer import restrict, standing_of
@@ -40,6 +41,10 @@ STATEMENTS: Final[Mapping[str, LiteralString]] = {
     "act": ACT,
     "settle": dead_letter_queries.SETTLE_DEAD_LETTER,
     "begin_forgetting": forgetting.BEGIN,
+    # Our own member of a channel's context: other programs' are neither read nor written.
+    "channel_settings": channel_queries.GET_SETTINGS,
+    "configured_channels": channel_queries.LIST_CONFIGURED,
+    "change_channel_settings": channel_queries.CHANGE_SETTINGS,
 }
 """Statements by the name of the function that takes their place."""
 

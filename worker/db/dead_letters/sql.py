@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final, LiteralString
 
-_DEAD_LETTER: Final[LiteralString] = (
+DEAD_LETTER: Final[LiteralString] = (
     "id, task_id, task_name, queue, arguments, body, error_type, error, attempts, first_attempt_at, died_at, "
     "state, settled_at, actor, reason"
 )
@@ -65,14 +65,14 @@ RETURNING id
 
 # A page of dead letters in one state, newest first.
 LIST_DEAD_LETTERS: Final[LiteralString] = f"""
-SELECT {_DEAD_LETTER} FROM dead_letters
+SELECT {DEAD_LETTER} FROM dead_letters
 WHERE state = %(state)s AND id < %(before)s::uuid
 ORDER BY id DESC NULLS LAST LIMIT %(limit)s
 """
 
 # One dead letter.
 GET_DEAD_LETTER: Final[LiteralString] = (
-    f"SELECT {_DEAD_LETTER} FROM dead_letters WHERE id = %(dead_letter_id)s"
+    f"SELECT {DEAD_LETTER} FROM dead_letters WHERE id = %(dead_letter_id)s"
 )
 
 # Records who settled an open dead letter, and why. No row: there is none, or it is settled.
@@ -81,5 +81,5 @@ UPDATE dead_letters
 SET state = %(state)s, settled_at = now(), actor = %(actor)s, reason = %(reason)s,
     settled_by = %(settled_by)s::jsonb
 WHERE id = %(dead_letter_id)s AND state = 'dead'
-RETURNING {_DEAD_LETTER}
+RETURNING {DEAD_LETTER}
 """

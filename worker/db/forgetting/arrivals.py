@@ -38,13 +38,14 @@ PLACES: Final = frozenset(
         *("channel_id", "new_channel_id", "thread_ts", "session_id", "command_id", "task_id", "team_id"),
         *("jira_key", "jira_id", "project_key", "issue_type", "status", "outcome", "via", "cursor", "queue"),
         *("drafted_at", "unlinked_at", "since", "limit", "maybe_said", "type", "action_id", "value"),
+        *("groups", "member", "step", "file_id"),
     }
 )
 """Arguments that hold no text of a person."""
 
 ARGUMENTS: Final = PLACES | {
     *("user_id", "actor", "name", "address", "draft", "summary", "description", "labels", "patch", "reason"),
-    *("text", "blocks"),
+    *("text", "blocks", "priority", "assignee", "fields"),
 }
 """The names of arguments, which stay as they are."""
 

@@ -55,6 +55,8 @@ OF_PEOPLE: Final = (
     Column("syncs", "draft", "draft"),
     Column("syncs", "drafted_by", "actor"),
     Column("syncs", "detail", "detail"),
+    # The name of a type, as a person gave it to the channel.
+    Column("syncs", "made_with", "detail", "'{}'::jsonb"),
     Column("sync_attempts", "detail", "detail"),
     Column("sync_actions", "actor", "name", _FORGOTTEN),
     Column("sync_actions", "acted_by", "actor"),
@@ -69,6 +71,8 @@ OF_PEOPLE: Final = (
     Column("left_tickets", "detail", "detail"),
     Column("channel_context_commands", "applied_by", "actor"),
     Column("channel_aliases", "moved_by", "actor"),
+    Column("channel_acts", "actor", "actor", _NO_ACTOR),
+    Column("channel_acts", "reason", "words"),
     Column("forget_acts", "actor", "name", _FORGOTTEN),
     Column("forget_acts", "acted_by", "actor"),
     Column("forget_acts", "reason", "words", _WORDS_GONE),
@@ -96,6 +100,7 @@ CHANNEL_OF: Final[Mapping[str, LiteralString]] = {
     "channel_context": "channel_id",
     "channel_context_commands": "channel_id",
     "channel_aliases": "channel_id",
+    "channel_acts": "channel_id",
 }
 """Key column of each table whose rows belong to a channel."""
 
@@ -116,10 +121,17 @@ OF_NOBODY: Final[Mapping[str, Mapping[str, str]]] = {
     "channel_context": {"channel_id": _ID},
     "channel_context_commands": {"channel_id": _ID},
     "channel_aliases": {"channel_id": _ID, "home_id": _ID, "newest_id": _ID, "moved_to": _ID},
+    "channel_acts": {
+        **dict.fromkeys(("channel_id", "moved_to"), _ID),
+        "act": _CODE,
+        "settings": "names of settings",
+        **_SIGNED,
+    },
     "redeliveries": {"opened_by": "a random id of a process"},
     "dead_letters": {"state": _CODE, "settled_via": _CODE, "settled_login": _SIGNED["login"]},
     "jira_sites": {"site": _JIRA, "trouble": _CODE},
     "jira_pauses": {"site": _JIRA, "endpoint": _CODE},
+    "jira_reporters": {**dict.fromkeys(("site", "project_key", "jira_id"), _JIRA), "problem": _CODE},
     "syncs": {
         **dict.fromkeys(("state", "reason", "origin", "forgetting"), _CODE),
         **dict.fromkeys(("site", "project_key", "jira_id", "jira_key", "duplicates"), _JIRA),
@@ -128,6 +140,7 @@ OF_NOBODY: Final[Mapping[str, Mapping[str, str]]] = {
     "sync_attempts": {
         **dict.fromkeys(("step", "outcome", "reason"), _CODE),
         "project_key": _JIRA,
+        "account": "a hash of the login to Jira that sent it",
         "trace_id": "Jira's id of a request",
     },
     "sync_actions": {"action": _CODE, **_SIGNED},
@@ -138,6 +151,11 @@ OF_NOBODY: Final[Mapping[str, Mapping[str, str]]] = {
         **_SIGNED,
     },
     "left_tickets": {"jira_key": _JIRA, "jira_id": _JIRA, "site": _JIRA, "given_up": _CODE},
+    "ticket_steps": {
+        **dict.fromkeys(("step", "include", "given_up"), _CODE),
+        **dict.fromkeys(("jira_id", "jira_key", "site", "fields"), _JIRA),
+        "file_id": "Slack's id of a file",
+    },
     "status_messages": {
         **dict.fromkeys(("message_ts", "trouble", "replaced_ts"), _SLACK),
         "shown": "a hash of a message of ours, which holds states and keys",

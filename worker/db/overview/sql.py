@@ -26,8 +26,8 @@ SELECT t.opened_by, t.ready_by, t.synced_by, s.drafted_by
 FROM thread_sessions t LEFT JOIN syncs s ON s.session_id = t.id WHERE t.id = %(session_id)s
 """
 
-# A page of what people decided about sessions, dead letters, the installation and what is forgotten, newest
-# first, from before a moment and an id.
+# A page of what people decided about sessions, dead letters, the installation, channels and what is
+# forgotten, newest first, from before a moment and an id.
 LIST_DECISIONS: Final[LiteralString] = """
 SELECT *, at::text AS place FROM (
     (
@@ -79,6 +79,20 @@ SELECT *, at::text AS place FROM (
         FROM forget_acts f
         WHERE (f.at, f.id) < (%(at)s::timestamptz, %(id)s::uuid)
         ORDER BY f.at DESC, f.id DESC LIMIT %(limit)s
+    )
+    UNION ALL
+    (
+        SELECT c.id, c.at, c.act || '_channel',
+               coalesce(c.actor ->> 'user_id', c.actor ->> 'name', ''), coalesce(c.reason, ''), NULL,
+               c.channel_id, NULL, NULL,
+               concat_ws(
+                   ': ', c.channel_id,
+                   coalesce('to ' || c.moved_to, nullif(array_to_string(c.settings, ', '), ''))
+               ),
+               c.actor, NULL, c.via, c.login
+        FROM channel_acts c
+        WHERE (c.at, c.id) < (%(at)s::timestamptz, %(id)s::uuid)
+        ORDER BY c.at DESC, c.id DESC LIMIT %(limit)s
     )
 ) AS decision
 ORDER BY at DESC, id DESC LIMIT %(limit)s

@@ -20,7 +20,7 @@ from threadsync.sessions import ThreadSession
 from threadsync.syncs import SyncStatus
 from threadsync.types import Status
 from worker.db.overview import sql as queries
-from worker.db.paging import AFTER_ALL_IDS
+from worker.db.paging import Place
 from worker.db.sessions.store import SessionStore
 from worker.db.store import Store
 
@@ -33,9 +33,6 @@ _THREAD: Final = re.compile(r"([A-Za-z0-9]{1,64})[\s/]+([0-9]{1,16}\.[0-9]{1,9})
 # https://docs.slack.dev/reference/methods/chat.getPermalink: p, then the timestamp without its point.
 _LINK: Final = re.compile(r"https?://\S*/archives/([A-Za-z0-9]{1,64})/p([0-9]{7,16})([0-9]{6})(\?\S*)?")
 _REPLY: Final = re.compile(r"[?&]thread_ts=([0-9]{1,16}\.[0-9]{1,9})")
-_MOMENT: Final = re.compile(
-    r"-?infinity|[0-9]{4,6}-[0-9]{2}-[0-9]{2}(T[0-9:.]{1,20}([+-][0-9:]{1,8}|Z)?)?( BC)?"
-)
 _MOST_FOUND: Final = 50
 OTHER: Final = "other"
 KEPT_DAYS: Final = 8
@@ -45,13 +42,15 @@ KEPT_DAYS: Final = 8
 Action = (
     Literal["retry", "link", "unlink", "give_up", "replay", "discard"]
     | Literal["adopt", "renew", "forget_thread", "forget_channel", "forget_user"]
+    | Literal["set_channel", "reset_channel", "patch_channel", "move_channel"]
 )
 
 
 class Decision(Dto):
     """A decision about a sync (``session_id``), a dead letter (``dead_letter_id``) or the installation.
 
-    ``task_name`` of an act of forgetting is the thread or the channel; a person is not named.
+    ``task_name`` of an act of forgetting is the thread or the channel; a person is not named. Of an act on a
+    channel it is the channel, and the names of its settings or the new id.
     """
 
     id: UUID
@@ -80,7 +79,7 @@ class Decision(Dto):
     @property
     def cursor(self) -> str:
         """Return the place where the next page begins."""
-        return f"{(self.place or self.at.isoformat()).replace(' ', 'T', 1)}_{self.id}"
+        return str(Place(self.place or self.at.isoformat(), self.id))
 
     def summary(self) -> str:
         return f"{self.action} by {self.actor}"
@@ -155,8 +154,8 @@ class OverviewStore(Store):
 
     def decisions(self, limit: int, cursor: str | None = None) -> list[Decision]:
         """Return a page of decisions, newest first. Raises ``InvalidCommand`` for a foreign cursor."""
-        at, before = _parsed(cursor) if cursor else ("infinity", AFTER_ALL_IDS)
-        rows = self._rows(queries.LIST_DECISIONS, {"at": at, "id": before, "limit": limit})
+        place = Place.of(cursor)
+        rows = self._rows(queries.LIST_DECISIONS, {"at": place.at, "id": place.id, "limit": limit})
         return [Decision.of_row(row) for row in rows]
 
     def counts(self) -> Counts:
@@ -218,14 +217,3 @@ def thread_in(text: str) -> tuple[str, str] | None:
         return link[1], reply[1] if reply else f"{link[2]}.{link[3]}"
     thread = _THREAD.fullmatch(text.strip())
     return (thread[1], thread[2]) if thread else None
-
-
-def _parsed(cursor: str) -> tuple[str, UUID]:
-    at, _, decision_id = cursor.partition("_")
-    try:
-        before = UUID(decision_id) if _MOMENT.fullmatch(at) else None
-    except ValueError:
-        before = None
-    if before is None:
-        raise InvalidCommand(f"{cursor[:60]!r} is not the cursor of a page")
-    return at, before

@@ -2,7 +2,8 @@
 
 Its parameters are arrays with a value for each command. The shape is the twin's, row by row:
 
-    given      the input, numbered, in the order of its threads: rows are locked in this order
+    given      the input, numbered, in the order of its threads: rows are locked in this order; and whether
+               the command is refused, as the channel's `who` does not let this person act
     seen       each thread's session as it is, read by its key; `is_settled` if the command changes nothing
     updated    the write, for those that are left, and what the row was at that moment
                the results, each with the number of its command; no row: there is no session
@@ -19,7 +20,7 @@ from __future__ import annotations
 
 from typing import Final, LiteralString
 
-from worker.db.session_parts import HOME, SESSION, SESSION_COLUMNS
+from worker.db.session_parts import HOME, IS_REFUSED, NO_SESSION, SESSION, SESSION_COLUMNS
 from worker.db.sessions.parts import (
     ASKED,
     ASKED_FOR,
@@ -77,7 +78,7 @@ def _given(*fields: LiteralString) -> LiteralString:
     return f"""given AS MATERIALIZED (
     SELECT *, row_number() OVER (
         PARTITION BY given_home COLLATE "C", given_thread_ts COLLATE "C" ORDER BY given_number
-    ) AS given_turn
+    ) AS given_turn, {_many(IS_REFUSED)} AS given_is_refused
     FROM (
         SELECT *, {home} AS given_home
         FROM unnest({arrays}) WITH ORDINALITY AS input ({columns}, given_number)
@@ -95,7 +96,7 @@ def _seen(is_settled: LiteralString, *more: LiteralString) -> LiteralString:
         SELECT {columns}, {_many(is_settled)} AS is_settled
         FROM thread_sessions WHERE {_THREAD} LIMIT 1
     ) AS session ON true
-    WHERE given_turn = 1
+    WHERE given_turn = 1 AND NOT given_is_refused
 )"""
 
 
@@ -120,7 +121,21 @@ FROM {_MISSING} CROSS JOIN LATERAL threadsync_tombstone(given_home, given_thread
 def _later(columns: tuple[LiteralString, ...]) -> LiteralString:
     """Return the results of commands that have to wait for another one."""
     return f"""UNION ALL
-SELECT given_number, {", ".join(["NULL"] * (len(columns) + 1))} FROM given WHERE given_turn > 1"""
+SELECT given_number, {", ".join(["NULL"] * (len(columns) + 1))} FROM given
+WHERE given_turn > 1 AND NOT given_is_refused"""
+
+
+def _refused(columns: tuple[LiteralString, ...]) -> LiteralString:
+    """Return the results of commands that were refused: each session as it is."""
+    return f"""UNION ALL
+SELECT given_number, {", ".join(columns)}, 'refused'
+FROM given CROSS JOIN LATERAL (
+    SELECT {SESSION}, 1 AS place FROM thread_sessions WHERE {_THREAD}
+    UNION ALL
+    SELECT {_many(NO_SESSION)}, 2
+    ORDER BY place LIMIT 1
+) AS session
+WHERE given_is_refused"""
 
 
 def _opening(columns: tuple[LiteralString, ...]) -> LiteralString:
@@ -138,10 +153,11 @@ WITH {_given("user_id", "actor")}, {_seen("true")}, inserted AS (
     WHERE id IS NULL
     {OR_FOUND}
 )
-SELECT given_number, {answer}, {OUTCOME_OF_FOUND} FROM seen WHERE id IS NOT NULL
+SELECT given_number, {answer}, {OUTCOME_OF_FOUND} AS outcome FROM seen WHERE id IS NOT NULL
 UNION ALL
 SELECT given_number, {answer}, outcome FROM {_MISSING} FULL JOIN inserted ON {_THREAD}
 {_later(columns)}
+{_refused(columns)}
 """
 
 
@@ -161,10 +177,11 @@ WITH {_given("status", "actor")}, {_seen(HAS_MOVED_ON)}, updated AS (
     SELECT {SESSION}, status_before, forgotten_at, given_number, given_status FROM updated
 )
 SELECT given_number, {", ".join(columns)},
-       {_many(OUTCOME_OF_STATUS)}
+       {_many(OUTCOME_OF_STATUS)} AS outcome
 FROM answer
 {_rest(columns)}
 {_later(columns)}
+{_refused(columns)}
 """
 
 
@@ -185,10 +202,11 @@ WITH {_given("jira_key", "actor")}, {_seen(HAS_KEY, f"{_many(IS_LEFT)} AS is_lef
     SELECT {SESSION}, key_before, is_left, forgotten_at, given_number, given_jira_key FROM updated
 )
 SELECT given_number, {", ".join(columns)},
-       {_many(OUTCOME_OF_KEY)}
+       {_many(OUTCOME_OF_KEY)} AS outcome
 FROM answer
 {_rest(columns)}
 {_later(columns)}
+{_refused(columns)}
 """
 
 
@@ -217,10 +235,11 @@ WITH {_given("draft", "drafted_at", "actor")}, {_seen("forgotten_at IS NOT NULL"
     FROM session FULL JOIN asked ON session_id = id
 )
 SELECT given_number, {SESSION},
-       {OUTCOME_OF_DRAFT}
+       {OUTCOME_OF_DRAFT} AS outcome
 FROM answer a
 UNION ALL
 SELECT given_number, {SESSION}, 'stale' FROM seen WHERE is_settled
 {_rest(SESSION_COLUMNS)}
 {_later(SESSION_COLUMNS)}
+{_refused(SESSION_COLUMNS)}
 """

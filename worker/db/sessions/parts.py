@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from worker.db.session_parts import ACTOR, HOME, SESSION_COLUMNS
+from worker.db.session_parts import ACTOR, BY, HOME, SESSION_COLUMNS
 from worker.db.syncs.parts import restarted_if
 
 NEW_SESSION: Final = ", ".join(f"new.{column}" for column in SESSION_COLUMNS)
@@ -39,7 +39,7 @@ _REVIVED: Final = f"{restarted_if(_IS_ANSWERED, 'now()')}, updated_at = now()"
 # What a new session is made of, from `ASKED`: whether its channel or its person was forgotten.
 OPENED: Final = f"""{HOME}, %(thread_ts)s,
            CASE WHEN with_channel OR is_forgotten THEN 'forgotten' ELSE %(user_id)s::text END,
-           CASE WHEN NOT with_channel AND NOT is_forgotten THEN {ACTOR} END,
+           CASE WHEN NOT with_channel AND NOT is_forgotten THEN {BY} END,
            CASE WHEN with_channel THEN now() END,
            CASE WHEN is_forgotten THEN extract(epoch FROM now()) END"""
 ASKED: Final = f"""(
@@ -59,23 +59,23 @@ OR_FOUND: Final = f"""ON CONFLICT {_SAME_THREAD} DO UPDATE SET user_id = thread_
               CASE WHEN new.forgotten_at IS NOT NULL THEN 'stale'
                    WHEN old.id IS NULL THEN 'created'
                    ELSE 'unchanged' END AS outcome"""
-OUTCOME_OF_FOUND: Final = "CASE WHEN forgotten_at IS NULL THEN 'unchanged' ELSE 'stale' END AS outcome"
+OUTCOME_OF_FOUND: Final = "CASE WHEN forgotten_at IS NULL THEN 'unchanged' ELSE 'stale' END"
 
 HAS_MOVED_ON: Final = (
     "(status <> 'collecting' OR %(status)s::text = 'collecting' OR forgotten_at IS NOT NULL)"
 )
 MOVED_ON: Final = f"""status = CASE WHEN {_MOVES_ON} THEN %(status)s::text ELSE status END,
         ready_at = CASE WHEN {_MOVES_ON} THEN now() ELSE ready_at END,
-        ready_by = CASE WHEN {_MOVES_ON} THEN {ACTOR} ELSE ready_by END,
+        ready_by = CASE WHEN {_MOVES_ON} THEN {BY} ELSE ready_by END,
         updated_at = CASE WHEN {_MOVES_ON} THEN now() ELSE updated_at END"""
 OUTCOME_OF_STATUS: Final = """CASE WHEN forgotten_at IS NOT NULL THEN 'stale'
             WHEN status_before = %(status)s::text THEN 'unchanged'
             WHEN status_before = 'collecting' THEN 'applied'
-            ELSE 'stale' END AS outcome"""
+            ELSE 'stale' END"""
 
 READY: Final = f"""status = CASE WHEN {_BECOMES_READY} THEN 'ready_to_sync' ELSE status END,
         ready_at = CASE WHEN {_BECOMES_READY} THEN now() ELSE ready_at END,
-        ready_by = CASE WHEN {_BECOMES_READY} THEN CASE WHEN {IS_ANYBODYS} THEN NULL ELSE {ACTOR} END
+        ready_by = CASE WHEN {_BECOMES_READY} THEN CASE WHEN {IS_ANYBODYS} THEN NULL ELSE {BY} END
                         ELSE ready_by END,
         updated_at = CASE WHEN {_BECOMES_READY} THEN now() ELSE updated_at END"""
 IS_TOO_OLD: Final = "coalesce(%(drafted_at)s::numeric <= new.unlinked_at, false) AS is_too_old"
@@ -84,7 +84,7 @@ ASKED_FOR: Final = f"""asked AS (
     INSERT INTO syncs AS s (session_id, draft, drafted_at, drafted_by, queued_until)
     SELECT id,
            CASE WHEN is_wordless THEN threadsync_without_words(%(draft)s::jsonb) ELSE %(draft)s::jsonb END,
-           %(drafted_at)s::numeric, CASE WHEN NOT coalesce(is_wordless, false) THEN {ACTOR} END,
+           %(drafted_at)s::numeric, CASE WHEN NOT coalesce(is_wordless, false) THEN {BY} END,
            now() + interval '15 s'
     FROM session WHERE status <> 'synced' AND NOT is_too_old AND forgotten_at IS NULL
     ON CONFLICT ON CONSTRAINT syncs_pkey DO UPDATE
@@ -103,13 +103,13 @@ _IS_STALE: Final = "forgotten_at IS NOT NULL OR is_too_old AND status <> 'synced
 OUTCOME_OF_DRAFT: Final = f"""CASE WHEN {_IS_STALE} THEN 'stale'
             WHEN a.session_id IS NULL OR is_the_same THEN 'unchanged'
             WHEN is_new OR is_newer AND state_before NOT IN ('inflight', 'unknown') THEN 'applied'
-            ELSE 'stale' END AS outcome"""
+            ELSE 'stale' END"""
 
 HAS_KEY: Final = f"(jira_key IS NOT NULL OR {IS_LEFT} OR forgotten_at IS NOT NULL)"
 SYNCED: Final = f"""status = CASE WHEN {IS_LEFT} OR forgotten_at IS NOT NULL THEN status ELSE 'synced' END,
         jira_key = CASE WHEN {_GETS_KEY} THEN %(jira_key)s::text ELSE jira_key END,
         synced_at = CASE WHEN {_GETS_KEY} THEN now() ELSE synced_at END,
-        synced_by = CASE WHEN {_GETS_KEY} THEN {ACTOR} ELSE synced_by END,
+        synced_by = CASE WHEN {_GETS_KEY} THEN {BY} ELSE synced_by END,
         updated_at = CASE WHEN {_GETS_KEY} THEN now() ELSE updated_at END"""
 # Of `updated`, the sessions that got their key.
 CLOSED: Final = """closed AS (
@@ -126,4 +126,4 @@ OUTCOME_OF_KEY: Final = """CASE WHEN forgotten_at IS NOT NULL THEN 'stale'
             WHEN key_before = %(jira_key)s::text THEN 'unchanged'
             WHEN is_left THEN 'stale'
             WHEN key_before IS NULL THEN 'applied'
-            ELSE 'conflict' END AS outcome"""
+            ELSE 'conflict' END"""

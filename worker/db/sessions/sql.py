@@ -4,14 +4,25 @@ Each command is one statement. The commands on sessions share a shape: the first
 row as it is, when the row needs no change (a duplicate costs no write); the second part writes, and
 its ``RETURNING old`` says what the row was at the moment of writing, races included. Status only moves
 forward, so a row that the first part finds settled stays settled. A session that was forgotten is settled
-for good: each command on it is stale, and writes nothing.
+for good: each command on it is stale, and writes nothing. For a command of a person whom the channel's `who`
+does not let act each row is settled, and the outcome is `refused`.
 """
 
 from __future__ import annotations
 
 from typing import Final, LiteralString
 
-from worker.db.session_parts import ACTOR, HOME, SESSION, TOMBSTONE
+from worker.db.channels.parts import MERGED, OUTCOME_OF_PATCH
+from worker.db.session_parts import (
+    BY,
+    FOUND_REFUSED,
+    HOME,
+    IS_ALLOWED,
+    NO_SESSION,
+    REFUSED,
+    SESSION,
+    TOMBSTONE,
+)
 from worker.db.sessions.parts import (
     ASKED,
     ASKED_FOR,
@@ -36,32 +47,37 @@ from worker.db.sessions.parts import (
     WAS_LEFT,
 )
 
+_OUTCOME: Final = f"CASE WHEN {FOUND_REFUSED} THEN 'refused' ELSE"
+# Behind the results, of which `answer` has those of the session: what is refused where there is none.
+_OR_REFUSED: Final = f"""UNION ALL
+SELECT {NO_SESSION}, 'refused' FROM refused WHERE NOT EXISTS (SELECT FROM answer)"""
 _CONTEXT: Final = "channel_id, context_data, version, updated_at"
 
 # Opens the thread's session. The no-op DO UPDATE makes a concurrent winner's row visible to the loser. A
 # thread that was forgotten with its channel gets a tombstone, so that nothing else comes of it. One whose
 # person was forgotten is opened without that person, and an earlier draft loses its words.
 GET_OR_CREATE_SESSION: Final[LiteralString] = f"""
-WITH existing AS (
+WITH {REFUSED}, answer AS (
     SELECT {SESSION}, forgotten_at FROM thread_sessions WHERE {THREAD}
 ), inserted AS (
     INSERT INTO thread_sessions (channel_id, thread_ts, user_id, opened_by, forgotten_at, drafts_since)
     SELECT {OPENED}
     FROM {ASKED}
-    WHERE NOT EXISTS (SELECT FROM existing)
+    WHERE NOT EXISTS (SELECT FROM answer) AND {IS_ALLOWED}
     {OR_FOUND}
 )
-SELECT {SESSION}, {OUTCOME_OF_FOUND} FROM existing
+SELECT {SESSION}, {_OUTCOME} {OUTCOME_OF_FOUND} END AS outcome FROM answer
 UNION ALL
 SELECT {SESSION}, outcome FROM inserted
+{_OR_REFUSED}
 """
 
 # Moves a session forward to `collecting` or `ready_to_sync`, never back. No row: there is no session.
 UPDATE_STATUS: Final[LiteralString] = f"""
-WITH settled AS (
+WITH {REFUSED}, settled AS (
     SELECT {SESSION}, forgotten_at FROM thread_sessions
     WHERE {THREAD}
-      AND {HAS_MOVED_ON}
+      AND ({HAS_MOVED_ON} OR {FOUND_REFUSED})
 ), updated AS (
     UPDATE thread_sessions
     SET {MOVED_ON}
@@ -73,10 +89,11 @@ WITH settled AS (
     SELECT {SESSION}, status_before, forgotten_at FROM updated
 )
 SELECT {SESSION},
-       {OUTCOME_OF_STATUS}
+       {_OUTCOME} {OUTCOME_OF_STATUS} END AS outcome
 FROM answer
 UNION ALL
-SELECT {SESSION}, 'stale' FROM {TOMBSTONE} WHERE NOT EXISTS (SELECT FROM answer)
+SELECT {SESSION}, 'stale' FROM {TOMBSTONE} WHERE NOT EXISTS (SELECT FROM answer) AND {IS_ALLOWED}
+{_OR_REFUSED}
 """
 
 # Asks for the session's ticket. The latest draft wins, and of the same moment the greater one, so that their
@@ -86,12 +103,12 @@ SELECT {SESSION}, 'stale' FROM {TOMBSTONE} WHERE NOT EXISTS (SELECT FROM answer)
 # draft that was on its way when its person was forgotten loses its words, but may still be the first request
 # for the thread's ticket.
 REQUEST_SYNC: Final[LiteralString] = f"""
-WITH forgotten AS (
-    SELECT {SESSION} FROM thread_sessions WHERE {THREAD} AND forgotten_at IS NOT NULL
+WITH {REFUSED}, answer AS (
+    SELECT {SESSION} FROM thread_sessions WHERE {THREAD} AND (forgotten_at IS NOT NULL OR {FOUND_REFUSED})
 ), session AS (
     UPDATE thread_sessions
     SET {READY}
-    WHERE {THREAD} AND NOT EXISTS (SELECT FROM forgotten)
+    WHERE {THREAD} AND NOT EXISTS (SELECT FROM answer)
     RETURNING {NEW_SESSION}, new.forgotten_at,
               {IS_TOO_OLD},
               {IS_ANYBODYS} AS is_wordless
@@ -99,13 +116,14 @@ WITH forgotten AS (
               {IS_THE_SAME} AS is_the_same
 )
 SELECT {SESSION},
-       {OUTCOME_OF_DRAFT}
+       {OUTCOME_OF_DRAFT} AS outcome
 FROM session LEFT JOIN asked a ON a.session_id = session.id
 UNION ALL
-SELECT {SESSION}, 'stale' FROM forgotten
+SELECT {SESSION}, {_OUTCOME} 'stale' END FROM answer
 UNION ALL
 SELECT {SESSION}, 'stale' FROM {TOMBSTONE}
-WHERE NOT EXISTS (SELECT FROM session) AND NOT EXISTS (SELECT FROM forgotten)
+WHERE NOT EXISTS (SELECT FROM session) AND NOT EXISTS (SELECT FROM answer) AND {IS_ALLOWED}
+{_OR_REFUSED}
 """
 
 # Writes the ticket's key, once. A session that has another key comes back as it is, with outcome `conflict`,
@@ -114,9 +132,9 @@ WHERE NOT EXISTS (SELECT FROM session) AND NOT EXISTS (SELECT FROM forgotten)
 # A row is settled once it has a key. (With empty statistics `status = 'synced'` would scan every synced
 # session.)
 MARK_SYNCED: Final[LiteralString] = f"""
-WITH settled AS (
+WITH {REFUSED}, settled AS (
     SELECT {SESSION}, {IS_LEFT} AS is_left, forgotten_at FROM thread_sessions
-    WHERE {THREAD} AND {HAS_KEY}
+    WHERE {THREAD} AND ({HAS_KEY} OR {FOUND_REFUSED})
 ), updated AS (
     UPDATE thread_sessions
     SET {SYNCED}
@@ -128,10 +146,11 @@ WITH settled AS (
     SELECT {SESSION}, key_before, is_left, forgotten_at FROM updated
 )
 SELECT {SESSION},
-       {OUTCOME_OF_KEY}
+       {_OUTCOME} {OUTCOME_OF_KEY} END AS outcome
 FROM answer
 UNION ALL
-SELECT {SESSION}, 'stale' FROM {TOMBSTONE} WHERE NOT EXISTS (SELECT FROM answer)
+SELECT {SESSION}, 'stale' FROM {TOMBSTONE} WHERE NOT EXISTS (SELECT FROM answer) AND {IS_ALLOWED}
+{_OR_REFUSED}
 """
 
 # One session by its id.
@@ -177,39 +196,22 @@ GET_CHANNEL_CONTEXT: Final[LiteralString] = (
 
 # Notes that a channel got another id: the function is in migrations/0011_who.sql.
 CHANNEL_MOVED: Final[LiteralString] = f"""
+WITH moved AS (
+    SELECT * FROM threadsync_channel_moved(%(channel_id)s::text, %(new_channel_id)s::text, {BY})
+), acted AS (
+    INSERT INTO channel_acts (channel_id, act, moved_to, actor)
+    SELECT %(channel_id)s::text, 'move', %(new_channel_id)s::text, {BY} FROM moved WHERE outcome = 'applied'
+)
 SELECT %(channel_id)s::text AS channel_id, %(new_channel_id)s::text AS new_channel_id,
        home_id, newest_id, sessions, outcome
-FROM threadsync_channel_moved(%(channel_id)s::text, %(new_channel_id)s::text, {ACTOR})
+FROM moved
 """
 
-# Applies a merge patch once a command_id. `first_time` is empty for a repetition; its write changes nothing.
-# For a day after its channel was forgotten a patch is stale: it may have been on its way.
+# Applies a merge patch once a command_id; see `MERGED`.
 MERGE_CHANNEL_CONTEXT: Final[LiteralString] = f"""
-WITH forgotten AS (
-    SELECT FROM forgotten_channels
-    WHERE channel_id = {HOME} AND forgotten_at > now() - interval '1 day'
-), first_time AS (
-    INSERT INTO channel_context_commands (channel_id, command_id, applied_by)
-    SELECT {HOME}, %(command_id)s, {ACTOR} WHERE NOT EXISTS (SELECT FROM forgotten)
-    ON CONFLICT ON CONSTRAINT channel_context_commands_pkey DO NOTHING
-    RETURNING command_id
-), merged AS (
-    INSERT INTO channel_context AS c (channel_id, context_data)
-    SELECT {HOME}, CASE WHEN EXISTS (SELECT FROM forgotten) THEN '{{}}'
-                         ELSE threadsync_merge_patch('{{}}', %(patch)s::jsonb) END
-    ON CONFLICT ON CONSTRAINT channel_context_pkey DO UPDATE
-    SET context_data = CASE WHEN EXISTS (SELECT FROM first_time)
-                            THEN threadsync_merge_patch(c.context_data, %(patch)s::jsonb)
-                            ELSE c.context_data END,
-        version = c.version + (SELECT count(*)::integer FROM first_time),
-        updated_at = CASE WHEN EXISTS (SELECT FROM first_time) THEN now() ELSE c.updated_at END
-    RETURNING new.channel_id, new.context_data, new.version, new.updated_at,
-              old.channel_id IS NULL AS inserted
-)
-SELECT {_CONTEXT},
-       CASE WHEN EXISTS (SELECT FROM forgotten) THEN 'stale'
-            WHEN inserted THEN 'created'
-            WHEN EXISTS (SELECT FROM first_time) THEN 'applied'
-            ELSE 'unchanged' END AS outcome
+WITH {MERGED}
+SELECT {_CONTEXT}, {OUTCOME_OF_PATCH}
 FROM merged
+UNION ALL
+SELECT {_CONTEXT}, 'refused' FROM channel_context WHERE channel_id = {HOME} AND EXISTS (SELECT FROM refused)
 """

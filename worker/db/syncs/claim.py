@@ -10,10 +10,37 @@ from uuid import UUID
 
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict
 
+from threadsync.actors import AnyActor, StoredActor
+from threadsync.channel_settings.values import ChannelSettings, read_member
 from threadsync.marker import marker_of
-from threadsync.syncs import Draft, Origin, Step, SyncState, SyncStatus, readable
+from threadsync.syncs import (
+    Draft,
+    MadeWith,
+    Origin,
+    Step,
+    SyncState,
+    SyncStatus,
+    readable,
+    readable_made_with,
+)
 from threadsync.types import JiraKey, SlackId, SlackTs
 from worker.db.syncs.progress import FRESH, Progress
+
+
+class Sender(BaseModel):
+    """The account that sent a create, as `worker.jira.login` names it, and whether it named a reporter.
+
+    ``account`` is None for creates of a release that did not record it.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    account: str | None = None
+    has_reporter: bool = False
+
+
+def _readable_settings(member: Any) -> ChannelSettings:
+    return member if isinstance(member, ChannelSettings) else read_member(member).settings
 
 
 class Claim(BaseModel):
@@ -21,10 +48,13 @@ class Claim(BaseModel):
 
     Writes say its ``fence``; ``now`` is the database's clock. ``deadline``, ``baseline`` and
     ``doubtful_project`` are about a create whose end is not known: its deadline, and where to look for its
-    ticket. ``newest_channel_id`` is the channel's id in Slack by now, where that is another one.
+    ticket; ``doubtful_senders`` are who sent such creates. ``reason`` is that of the step before.
+    ``drafted_by`` is who asked; ``was_reporter_refused``: Jira refused to have that person as the reporter.
+    ``newest_channel_id`` is the channel's id in Slack by now, where that is another one.
     ``session_key`` is the ticket that the session has. ``draft`` is None if it cannot be read.
     ``is_unlinked``: the session's ticket was unlinked since the draft was written. ``unlinked_keys`` and
     ``unlinked_ids`` are of all such tickets; ``unlinked_without_id`` are keys of those whose id is not known.
+    ``channel_settings`` are those of the channel now; ``made_with`` is of the last create.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
@@ -37,9 +67,12 @@ class Claim(BaseModel):
     fence: int
     now: AwareDatetime
     state: SyncStatus
+    reason: str | None = None
     site: str
     marker: str
     draft: Annotated[Draft | None, BeforeValidator(readable)]
+    channel_settings: Annotated[ChannelSettings, BeforeValidator(_readable_settings)]
+    made_with: Annotated[MadeWith | None, BeforeValidator(readable_made_with)] = None
     unfinished_claims: int
     progress: Progress
     jira_key: JiraKey | None
@@ -50,6 +83,9 @@ class Claim(BaseModel):
     deadline: AwareDatetime | None
     baseline: int | None
     doubtful_project: str | None
+    doubtful_senders: tuple[Sender, ...] = ()
+    drafted_by: StoredActor = None
+    was_reporter_refused: bool = False
     is_unlinked: bool
     unlinked_keys: tuple[str, ...]
     unlinked_ids: tuple[str, ...]
@@ -74,6 +110,7 @@ class Begun:
 
     draft: Draft
     number: int
+    drafted_by: AnyActor | None = None
 
 
 @dataclass(frozen=True, slots=True)

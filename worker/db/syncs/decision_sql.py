@@ -27,8 +27,7 @@ SELECT at, action, actor, reason, acted_by, jira_key FROM (
 
 # Tries a sync again, but not a draft whose ticket was unlinked. No row: there is no such sync, or nothing to
 # try, or a step is in progress.
-_RETRY: Final[LiteralString] = f"""
-WITH retried AS (
+_RETRIED: Final[LiteralString] = f"""retried AS (
     UPDATE syncs s
     SET {GO_ON}
     WHERE s.session_id = %(session_id)s AND {IS_FREE}
@@ -38,7 +37,8 @@ WITH retried AS (
       AND ({IN_DOUBT} OR NOT EXISTS (
           SELECT FROM thread_sessions t WHERE t.id = s.session_id AND s.drafted_at <= t.unlinked_at
       ))"""
-RETRY: Final[LiteralString] = f"""{_RETRY}
+RETRY: Final[LiteralString] = f"""
+WITH {_RETRIED}
     RETURNING s.session_id
 ), noted AS (
     INSERT INTO sync_actions (session_id, at, action, actor, reason, acted_by)
@@ -47,8 +47,15 @@ RETRY: Final[LiteralString] = f"""{_RETRY}
 SELECT session_id FROM retried
 """
 
-# The same for a command with an id, once: one that comes again undoes no decision that was made since.
-RETRY_ONCE: Final[LiteralString] = f"""{_RETRY}
+# The same for a command with an id, once: one that comes again undoes no decision that was made since. A
+# person of Slack whom the channel's `who` does not let act is refused.
+RETRY_ONCE: Final[LiteralString] = f"""
+WITH refused AS (
+    SELECT t.id FROM thread_sessions t JOIN channel_context w ON w.channel_id = t.channel_id
+    WHERE t.id = %(session_id)s AND (w.context_data #> '{{threadsync,who}}') IS NOT NULL
+      AND NOT threadsync_may_act(w.context_data #> '{{threadsync,who}}', %(acting)s::jsonb)
+), {_RETRIED}
+      AND NOT EXISTS (SELECT FROM refused)
       AND NOT EXISTS (
           SELECT FROM sync_actions a
           WHERE a.session_id = s.session_id AND a.command_id = %(command_id)s::uuid
@@ -58,7 +65,9 @@ RETRY_ONCE: Final[LiteralString] = f"""{_RETRY}
     INSERT INTO sync_actions (session_id, at, action, actor, reason, acted_by, command_id)
     SELECT session_id, {NOW}, 'retry', %(actor)s, %(reason)s, {_BY}, %(command_id)s::uuid FROM retried
 )
-SELECT session_id FROM retried
+SELECT session_id, false AS is_refused FROM retried
+UNION ALL
+SELECT id, true FROM refused
 """
 
 # The same for all that is blocked, on every site; neither probes nor pauses are waited for.

@@ -9,11 +9,11 @@ from worker.db.syncs.parts import GO_ON, IS_FREE, NOW, PAUSED_UNTIL
 
 # Trouble of a site: a row of its own, and one for each endpoint that is paused.
 GET_SITE: Final[LiteralString] = f"""
-SELECT NULL AS endpoint, trouble,
+SELECT NULL AS endpoint, trouble, probe_session_id,
        greatest(0, extract(epoch FROM {PAUSED_UNTIL} - {NOW}))::float8 AS paused_for
 FROM jira_sites WHERE site = %(site)s
 UNION ALL
-SELECT endpoint, NULL, extract(epoch FROM paused_until - {NOW})::float8
+SELECT endpoint, NULL, NULL, extract(epoch FROM paused_until - {NOW})::float8
 FROM jira_pauses WHERE site = %(site)s AND paused_until > {NOW} AND {PAUSED_UNTIL} IS NOT NULL
 """
 
@@ -39,14 +39,18 @@ DO UPDATE SET paused_until = greatest(
 RETURNING site
 """
 
-# The site refuses all calls: parks the syncs that wait for it.
+# The site refuses all calls: parks the syncs that wait for it. Where a sync is to probe it, that is the one
+# which met the refusal.
 OPEN_BREAKER: Final[LiteralString] = f"""
 WITH opened AS (
-    INSERT INTO jira_sites AS j (site, trouble, trouble_since, next_probe_at)
-    VALUES (%(site)s, %(trouble)s, {NOW}, {NOW} + make_interval(secs => %(probe_after)s))
+    INSERT INTO jira_sites AS j (site, trouble, trouble_since, next_probe_at, probe_session_id)
+    VALUES (
+        %(site)s, %(trouble)s, {NOW}, {NOW} + make_interval(secs => %(probe_after)s),
+        %(probe_session_id)s::uuid
+    )
     ON CONFLICT ON CONSTRAINT jira_sites_pkey DO UPDATE
     SET trouble = excluded.trouble, trouble_since = coalesce(j.trouble_since, excluded.trouble_since),
-        next_probe_at = excluded.next_probe_at
+        next_probe_at = excluded.next_probe_at, probe_session_id = excluded.probe_session_id
     RETURNING site
 ), waiting AS (
     SELECT s.session_id FROM syncs s, opened
@@ -64,13 +68,42 @@ RETURNING s.session_id
 TAKE_PROBE: Final[LiteralString] = f"""
 UPDATE jira_sites SET next_probe_at = {NOW} + make_interval(secs => %(probe_after)s)
 WHERE site = %(site)s AND next_probe_at <= {NOW}
-RETURNING site
+RETURNING trouble
+"""
+
+# Chooses the sync that probes a site and makes it due: the one that met the trouble, if it still waits, else
+# the oldest. No row: none waits.
+PROBE_BY_A_SYNC: Final[LiteralString] = f"""
+WITH troubled AS (
+    -- Locked before its syncs, as where it is opened and closed.
+    SELECT site, probe_session_id FROM jira_sites WHERE site = %(site)s AND trouble IS NOT NULL FOR UPDATE
+), chosen AS (
+    SELECT s.session_id, s.state FROM syncs s JOIN troubled j ON j.site = s.site
+    WHERE s.state IN ('blocked', 'unknown') AND (s.parked OR s.state = 'unknown') AND {IS_FREE}
+    ORDER BY s.session_id IS DISTINCT FROM j.probe_session_id, s.state, s.session_id
+    LIMIT 1 FOR UPDATE OF s SKIP LOCKED
+), named AS (
+    UPDATE jira_sites j
+    SET probe_session_id = chosen.session_id, next_probe_at = {NOW} + make_interval(secs => %(again_after)s)
+    FROM chosen WHERE j.site = %(site)s
+), looks AS (
+    UPDATE syncs s SET next_attempt_at = {NOW}, queued_until = NULL
+    FROM chosen WHERE s.session_id = chosen.session_id AND chosen.state = 'unknown'
+    RETURNING s.session_id
+), resumed AS (
+    UPDATE syncs s
+    SET {GO_ON}
+    FROM chosen WHERE s.session_id = chosen.session_id AND chosen.state = 'blocked'
+    RETURNING s.session_id
+)
+SELECT session_id FROM looks UNION ALL SELECT session_id FROM resumed
 """
 
 # The site accepts calls again: resumes the parked syncs.
 CLOSE_BREAKER: Final[LiteralString] = f"""
 WITH closed AS (
-    UPDATE jira_sites SET trouble = NULL, trouble_since = NULL, next_probe_at = NULL
+    UPDATE jira_sites
+    SET trouble = NULL, trouble_since = NULL, next_probe_at = NULL, probe_session_id = NULL
     WHERE site = %(site)s AND trouble IS NOT NULL
 ), parked AS (
     SELECT s.session_id FROM syncs s

@@ -15,12 +15,12 @@ from worker.db.syncs.progress import ASSIGNMENTS, COLUMNS
 _MINE: Final = "s.session_id = %(session_id)s AND s.fence = %(fence)s"
 # Nothing here waits for longer than a day, which is the longest settle time.
 _TOO_FAR: Final = f"{NOW} + interval '2 days'"
-_STATE: Final = """
+STATE: Final = """
     s.session_id, t.channel_id, t.thread_ts, s.state, s.reason, s.parked, s.site,
     (SELECT count(*) FROM sync_attempts a
      WHERE a.session_id = s.session_id AND a.step = 'create') AS attempts,
     s.next_attempt_at, coalesce(t.jira_key, s.jira_key) AS jira_key, s.origin, s.duplicates, s.requested_at,
-    s.updated_at"""
+    s.updated_at, s.made_with"""
 # A new attempt of the sync that a statement has moved.
 _NOTE: Final = f"""INSERT INTO sync_attempts
         (session_id, number, step, fence, started_at, finished_at, outcome, http_status, trace_id, reason,
@@ -33,7 +33,7 @@ _NOTE: Final = f"""INSERT INTO sync_attempts
 
 # One sync, with what a claim needs to know beforehand.
 GET_SYNC: Final[LiteralString] = f"""
-SELECT {_STATE}, s.draft, s.drafted_at, s.detail, s.marker,
+SELECT {STATE}, s.draft, s.drafted_at, s.detail, s.marker,
        coalesce(
            (SELECT m.trouble FROM status_messages m WHERE m.session_id = s.session_id),
            (SELECT i.trouble FROM slack_installation i WHERE s.announce_at IS NOT NULL AND i.id)
@@ -42,9 +42,17 @@ FROM syncs s JOIN thread_sessions t ON t.id = s.session_id
 WHERE s.session_id = %(session_id)s
 """
 
+# A draft, if this person of Slack wrote it.
+GET_DRAFT: Final[LiteralString] = """
+SELECT s.draft, s.drafted_at, s.reason, s.detail, t.channel_id, t.thread_ts
+FROM syncs s JOIN thread_sessions t ON t.id = s.session_id
+WHERE s.session_id = %(session_id)s AND t.forgotten_at IS NULL
+  AND s.drafted_by ->> 'user_id' = %(user_id)s::text AND s.drafted_by ->> 'team_id' = %(team_id)s::text
+"""
+
 # A page of syncs, newest session first.
 LIST_SYNCS: Final[LiteralString] = f"""
-SELECT {_STATE}
+SELECT {STATE}
 FROM syncs s JOIN thread_sessions t ON t.id = s.session_id
 WHERE s.session_id < %(before)s::uuid
 ORDER BY s.session_id DESC LIMIT %(limit)s
@@ -52,7 +60,7 @@ ORDER BY s.session_id DESC LIMIT %(limit)s
 
 # The same for one state.
 LIST_SYNCS_BY_STATE: Final[LiteralString] = f"""
-SELECT {_STATE}
+SELECT {STATE}
 FROM syncs s JOIN thread_sessions t ON t.id = s.session_id
 WHERE s.state = %(state)s AND s.session_id < %(before)s::uuid
 ORDER BY s.session_id DESC NULLS LAST LIMIT %(limit)s
@@ -95,17 +103,27 @@ WITH claimed AS (
     WHERE c.state_before = 'inflight' AND a.session_id = c.session_id AND a.step = 'create'
       AND a.outcome IS NULL
 ), doubt AS (
-    SELECT max(d.deadline) AS deadline, min(d.baseline) AS baseline, max(d.project_key) AS doubtful_project
+    SELECT max(d.deadline) AS deadline, min(d.baseline) AS baseline, max(d.project_key) AS doubtful_project,
+           coalesce(
+               jsonb_agg(DISTINCT jsonb_build_object('account', d.account, 'has_reporter', d.has_reporter)),
+               '[]'
+           ) AS doubtful_senders
     FROM sync_attempts d
     WHERE d.session_id = %(session_id)s AND d.step = 'create' AND (d.outcome IS NULL OR d.outcome = 'unknown')
 )
-SELECT c.session_id, t.channel_id, t.thread_ts,
+SELECT c.session_id, t.channel_id, t.thread_ts, c.made_with,
+       (SELECT x.context_data -> 'threadsync' FROM channel_context x WHERE x.channel_id = t.channel_id)
+           AS channel_settings,
        (SELECT a.newest_id FROM channel_aliases a WHERE a.channel_id = t.channel_id) AS newest_channel_id,
-       t.jira_key AS session_key, c.fence, {NOW} AS now, c.state,
+       t.jira_key AS session_key, c.fence, {NOW} AS now, c.state, c.reason,
        c.site, c.marker, c.draft,
        c.unfinished_claims, {COLUMNS}, c.jira_key, c.duplicates, c.updated_before,
        c.origin, c.done_at, c.linked_back_at, c.audited_at, doubt.deadline, doubt.baseline,
-       doubt.doubtful_project, coalesce(c.drafted_at <= t.unlinked_at, false) AS is_unlinked,
+       doubt.doubtful_project, doubt.doubtful_senders, c.drafted_by,
+       EXISTS (
+           SELECT FROM sync_attempts r WHERE r.session_id = c.session_id AND r.reason = 'reporter_refused'
+       ) AS was_reporter_refused,
+       coalesce(c.drafted_at <= t.unlinked_at, false) AS is_unlinked,
        t.left_keys AS unlinked_keys, ARRAY(
            SELECT l.jira_id FROM left_tickets l
            WHERE l.session_id = c.session_id AND l.linked_again_at IS NULL AND l.jira_id IS NOT NULL
@@ -135,6 +153,15 @@ WITH session AS (
 ), begun AS (
     UPDATE syncs s
     SET state = 'inflight', reason = NULL, detail = NULL, project_key = %(project_key)s,
+        -- A type of the draft's is a word of a person's, and stays there.
+        made_with = jsonb_strip_nulls(jsonb_build_object(
+            'project_key', %(project_key)s::text,
+            'project_from', CASE WHEN s.draft ->> 'project_key' IS NULL THEN %(project_from)s::text
+                                 ELSE 'draft' END,
+            'issue_type', CASE WHEN s.draft ->> 'issue_type' IS NULL THEN %(issue_type)s::text END,
+            'issue_type_from', CASE WHEN s.draft ->> 'issue_type' IS NULL THEN %(issue_type_from)s::text
+                                    ELSE 'draft' END
+        )),
         lease_until = {NOW} + make_interval(secs => %(lease)s),
         next_attempt_at = {NOW} + make_interval(secs => %(lease)s),
         turn_until = {NOW} + make_interval(secs => %(turn)s),
@@ -148,18 +175,42 @@ WITH session AS (
           WHERE o.site = %(site)s AND o.project_key = %(project_key)s AND o.state = 'inflight'
             AND o.turn_until > {NOW}
       )
-    RETURNING s.session_id, s.fence, s.draft, s.drafted_at
+    RETURNING s.session_id, s.fence, s.draft, s.drafted_at, s.drafted_by
 ), noted AS (
     INSERT INTO sync_attempts
-        (session_id, number, step, fence, started_at, deadline, project_key, baseline, drafted_at)
+        (session_id, number, step, fence, started_at, deadline, project_key, baseline, drafted_at, account,
+         has_reporter)
     SELECT b.session_id,
            1 + coalesce((SELECT max(number) FROM sync_attempts a WHERE a.session_id = b.session_id), 0),
            'create', b.fence, {NOW}, {NOW} + make_interval(secs => %(deadline)s), %(project_key)s,
-           %(baseline)s, b.drafted_at
+           %(baseline)s, b.drafted_at, %(account)s::text, %(has_reporter)s::boolean
     FROM begun b
     RETURNING number
 )
-SELECT begun.draft, noted.number FROM begun, noted
+SELECT begun.draft, begun.drafted_by, noted.number FROM begun, noted
+"""
+
+# Tickets of a project that the account created, newest first, among the newest that are done.
+TICKETS_LIKE: Final[LiteralString] = """
+SELECT newest.jira_id
+FROM (
+    -- Without other conditions, so that no more rows are read, however few of them are wanted.
+    SELECT s.session_id, s.jira_id, s.site, s.origin FROM syncs s
+    WHERE s.state = 'done'
+    ORDER BY s.session_id DESC NULLS LAST
+    LIMIT 2000
+) AS newest
+-- For each by itself, because a join of so many could read the whole table.
+CROSS JOIN LATERAL (
+    SELECT FROM sync_attempts a
+    WHERE a.session_id = newest.session_id AND a.step = 'create' AND a.outcome = 'created'
+      AND a.project_key = %(project_key)s AND a.account IS NOT DISTINCT FROM %(account)s::text
+      AND a.has_reporter = %(has_reporter)s::boolean
+    LIMIT 1
+) AS created
+WHERE newest.site = %(site)s AND newest.origin = 'created' AND newest.jira_id IS NOT NULL
+ORDER BY newest.session_id DESC NULLS LAST
+LIMIT %(limit)s
 """
 
 # Checks that a claim still holds.
@@ -218,7 +269,7 @@ WITH session AS (
 ), noted AS (
     {_NOTE} WHERE %(number)s::integer IS NULL AND %(outcome)s::text IS NOT NULL
 )
-SELECT {_STATE} FROM moved s JOIN thread_sessions t ON t.id = s.session_id
+SELECT {STATE} FROM moved s JOIN thread_sessions t ON t.id = s.session_id
 """
 
 # Lets go of a sync as it was; it is due again after `delay`.
@@ -230,7 +281,7 @@ WITH moved AS (
     WHERE {_MINE}
     RETURNING s.*
 )
-SELECT {_STATE} FROM moved s JOIN thread_sessions t ON t.id = s.session_id
+SELECT {STATE} FROM moved s JOIN thread_sessions t ON t.id = s.session_id
 """
 
 # Writes what came of a step that follows a ticket: the link back to the thread, and the audit.
@@ -249,7 +300,7 @@ WITH moved AS (
 ), noted AS (
     {_NOTE}
 )
-SELECT {_STATE} FROM moved s JOIN thread_sessions t ON t.id = s.session_id
+SELECT {STATE} FROM moved s JOIN thread_sessions t ON t.id = s.session_id
 """
 
 # Makes due what waits for a moment that makes no sense, such as one of the year 2093 that a Jira asked for.
@@ -267,7 +318,10 @@ WITH due AS (
     WHERE s.next_attempt_at <= {NOW} AND (s.queued_until IS NULL OR s.queued_until <= {NOW}) AND {IS_FREE}
       AND NOT EXISTS (
           SELECT FROM jira_sites j
-          WHERE j.site = s.site AND (j.trouble IS NOT NULL OR {PAUSED_UNTIL} > {NOW})
+          WHERE j.site = s.site AND (
+              j.trouble IS NOT NULL AND j.probe_session_id IS DISTINCT FROM s.session_id
+              OR {PAUSED_UNTIL} > {NOW}
+          )
       )
     ORDER BY s.next_attempt_at
     LIMIT greatest(0, %(most)s - (SELECT count(*) FROM syncs q WHERE q.queued_until > {NOW}))
@@ -277,4 +331,14 @@ UPDATE syncs s SET queued_until = {NOW} + make_interval(secs => %(for_seconds)s)
 -- An array, because Postgres takes a join of unknown size for a large one, and would read the whole table.
 WHERE s.session_id = ANY (ARRAY(SELECT session_id FROM due))
 RETURNING s.session_id
+"""
+
+# Jira has made a ticket with the value of a channel's setting: it is not unverified any more, unless it has
+# another value by now.
+CONFIRM_SETTING: Final[LiteralString] = """
+UPDATE channel_context c
+SET context_data = c.context_data #- ARRAY['threadsync', 'unverified', %(name)s::text]
+WHERE c.channel_id = %(channel_id)s AND c.context_data #>> ARRAY['threadsync', %(name)s::text] = %(value)s
+  AND c.context_data #> ARRAY['threadsync', 'unverified', %(name)s::text] IS NOT NULL
+RETURNING c.channel_id
 """

@@ -26,7 +26,8 @@ WITH claimed AS (
     RETURNING new.*
 )
 SELECT c.session_id, c.jira_key, c.jira_id, c.site, c.act_id, c.left_at, c.fence, c.failures,
-       c.link_removed_at, c.comment_deadline, c.detail, {_NOW} AS now, t.channel_id, t.thread_ts, s.marker,
+       c.link_removed_at, c.commented_at, c.comment_deadline, c.detail, {_NOW} AS now,
+       t.channel_id, t.thread_ts, s.marker,
        (SELECT a.newest_id FROM channel_aliases a WHERE a.channel_id = t.channel_id) AS newest_channel_id
 FROM claimed c JOIN thread_sessions t ON t.id = c.session_id LEFT JOIN syncs s ON s.session_id = c.session_id
 """
@@ -53,7 +54,8 @@ RELEASE: Final[LiteralString] = f"""
 UPDATE left_tickets l
 SET lease_until = NULL, next_attempt_at = {_NOW} + make_interval(secs => %(delay)s), failures = %(failures)s,
     detail = %(detail)s,
-    comment_deadline = CASE WHEN %(is_in_doubt)s THEN l.comment_deadline END
+    comment_deadline = CASE WHEN %(is_in_doubt)s THEN l.comment_deadline END,
+    commented_at = CASE WHEN %(is_commented)s THEN coalesce(l.commented_at, {_NOW}) ELSE l.commented_at END
 WHERE {_MINE} RETURNING l.session_id
 """
 
@@ -62,7 +64,7 @@ END: Final[LiteralString] = f"""
 UPDATE left_tickets l
 SET lease_until = NULL, next_attempt_at = NULL, queued_until = NULL,
     given_up = %(given_up)s, detail = %(detail)s,
-    commented_at = CASE WHEN %(given_up)s::text IS NULL THEN {_NOW} END
+    commented_at = CASE WHEN %(given_up)s::text IS NULL THEN coalesce(l.commented_at, {_NOW}) END
 WHERE {_MINE} RETURNING l.session_id
 """
 

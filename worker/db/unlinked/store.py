@@ -39,6 +39,7 @@ class UnlinkedClaim(BaseModel):
     now: AwareDatetime
     failures: int
     link_removed_at: AwareDatetime | None
+    commented_at: AwareDatetime | None
     comment_deadline: AwareDatetime | None
     detail: str | None
 
@@ -85,19 +86,25 @@ class UnlinkedStore(Store):
         failures: int = 0,
         detail: str | None = None,
         is_in_doubt: bool = False,
+        is_commented: bool = False,
     ) -> None:
-        """Release the claim for ``delay`` seconds. ``is_in_doubt``: a comment may have been made."""
+        """Release the claim for ``delay`` seconds.
+
+        ``is_in_doubt``: a comment may have been made; ``is_commented``: it was made.
+        """
         params = {
             "delay": delay,
             "failures": failures,
             "detail": kept(detail, self._pool),
             "is_in_doubt": is_in_doubt,
+            "is_commented": is_commented,
         }
         self._rows(queries.RELEASE, {**_of(claim), **params})
 
-    def end(self, claim: UnlinkedClaim, given_up: str | None = None, detail: str | None = None) -> None:
-        """End the ticket's steps: with its comment there, or ``given_up`` for a reason."""
-        self._rows(queries.END, {**_of(claim), "given_up": given_up, "detail": kept(detail, self._pool)})
+    def end(self, claim: UnlinkedClaim, given_up: str | None = None, detail: str | None = None) -> bool:
+        """End the ticket's steps: with its comment there, or ``given_up``; False when the claim is lost."""
+        params = {**_of(claim), "given_up": given_up, "detail": kept(detail, self._pool)}
+        return bool(self._rows(queries.END, params))
 
     def take_due(self, *, most: int, for_seconds: float) -> list[tuple[UUID, str]]:
         """Take due unlinked tickets, to send messages; no other caller gets them for ``for_seconds``."""

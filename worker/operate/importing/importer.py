@@ -17,7 +17,7 @@ from functools import partial
 from typing import Final, Literal, Protocol
 
 from threadsync.actors import AnyActor, as_json
-from threadsync.errors import DatabaseUnavailable, ThreadsyncError
+from threadsync.errors import DatabaseUnavailable, InvalidCommand, ThreadsyncError
 from threadsync.types import Outcome
 from worker.db.sessions.store import SessionStore
 from worker.operate.importing.at_work import AtWork, Begun, Results
@@ -173,11 +173,13 @@ def _in_a_line(exc: DatabaseUnavailable) -> str:
 def _outcome(
     results: Sequence[Outcome | ThreadsyncError],
 ) -> Literal["created", "applied", "unchanged"] | ThreadsyncError | None:
-    """Return a line's outcome from those of its commands; None for a blank line."""
+    """Return a line's outcome from those of its commands, or why it is bad; None for a blank line."""
     outcomes: set[Outcome] = set()
     for result in results:
         if isinstance(result, ThreadsyncError):
             return result
+        if result == "refused":
+            return InvalidCommand("the channel's settings do not let this person act")
         outcomes.add(result)
     if "created" in outcomes:
         return "created"

@@ -22,11 +22,13 @@ _BROKER: Final = frozenset({"CELERY_BROKER_URL", "REDIS_URL"})
 _RESULTS: Final = frozenset({"CELERY_RESULT_BACKEND"})
 _DATABASE: Final = frozenset({"DATABASE_URL"})
 _CONSOLE: Final = _DATABASE | {"THREADSYNC_CONSOLE_PASSWORD"}
+_JIRA: Final = frozenset({"JIRA_API_TOKEN", "JIRA_OAUTH_CLIENT_SECRET"})
 
 SECRETS: Final[Mapping[Process, frozenset[str]]] = {
     "sessions": _DATABASE | _BROKER | _RESULTS,
-    "syncs": _DATABASE | _BROKER | _RESULTS | {"SLACK_BOT_TOKEN", "JIRA_API_TOKEN"},
-    "lookups": _DATABASE | _BROKER | _RESULTS | {"JIRA_API_TOKEN"},
+    "syncs": _DATABASE | _BROKER | _RESULTS | {"SLACK_BOT_TOKEN"} | _JIRA,
+    # Slack tells the e-mail address by which Jira knows a person.
+    "lookups": _DATABASE | _BROKER | _RESULTS | {"SLACK_BOT_TOKEN"} | _JIRA,
     "beat": _BROKER,
     "web": _BROKER | _RESULTS | {"SLACK_SIGNING_SECRET", "SLACK_BOT_TOKEN"} | _CONSOLE,
     "socket-mode": _BROKER | _RESULTS | {"SLACK_APP_TOKEN", "SLACK_BOT_TOKEN"},
