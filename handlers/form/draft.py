@@ -15,12 +15,13 @@ from handlers.form.inputs import Block, Entry, initial_entry
 from handlers.form.values import Fault, value_of
 from threadsync.forms import OF_DRAFT, Choice, FormField
 from threadsync.syncs import LONGEST_DRAFT_DESCRIPTION, LONGEST_DRAFT_SUMMARY
-from worker.text.slack_text import cleaned
+from worker.text.slack_text import cleaned, parse
 
 SUMMARY: Final = "summary"
 DESCRIPTION: Final = "description"
 
 NO_SUMMARY: Final = "Please say in a few words what the ticket is about."
+NOTHING: Final = "Please write something here: Jira takes no ticket without it."
 NOT_CHECKED: Final = "I could not check this with Jira just now. Please press the button again in a moment."
 NOT_READ: Final = (
     "I could not read the whole of this again just now. Please press the button again in a moment, or write "
@@ -87,7 +88,7 @@ def written(
                 continue
         try:
             value = value_of(entry.spec, _resolved(entry, known))
-            _check(name, value)
+            _check(entry, value)
         except Fault as exc:
             faults[entry.block_id] = str(exc)
         else:
@@ -176,8 +177,11 @@ def _text(text: str) -> str:
     return cleaned(text)
 
 
-def _check(name: str, value: Any) -> None:
-    """Raise ``Fault`` for a member of the draft that is too long for one."""
+def _check(entry: Entry, value: Any) -> None:
+    """Raise ``Fault`` for a demanded value that is none, and for a member of the draft that is too long."""
+    name = entry.spec.id
+    if entry.is_required and name != SUMMARY and (entry.is_blank or _is_nothing(name, value)):
+        raise Fault(NOTHING)
     most = _LONGEST.get(name)
     if most is not None and isinstance(value, str) and len(value) > most:
         raise Fault(
@@ -188,6 +192,11 @@ def _check(name: str, value: Any) -> None:
             raise Fault(TOO_MANY.format(count=len(value), most=_MOST_LABELS))
         if any(len(label) > _LONGEST_LABEL for label in value):
             raise Fault(f"A label has at most {_LONGEST_LABEL} characters. Please shorten it.")
+
+
+def _is_nothing(name: str, value: Any) -> bool:
+    """Return True for a value of which Jira gets nothing: of the signs of a quotation alone."""
+    return name == DESCRIPTION and isinstance(value, str) and not parse(value)
 
 
 def _are_too_large(values: Mapping[str, Any]) -> bool:

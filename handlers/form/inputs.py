@@ -60,6 +60,8 @@ class Entry:
         texts: as ``handlers.form.values`` has them; Slack's ids of users, labels of typed choices.
         is_typed: the texts are to be matched with the field's choices.
         is_unchanged: the input holds what the form filled in, perhaps nothing.
+        is_required: Jira takes no ticket without it.
+        is_blank: the input holds blanks or separators alone. Slack sends none that is required and empty.
     """
 
     block_id: str
@@ -67,6 +69,8 @@ class Entry:
     texts: tuple[str, ...]
     is_typed: bool = False
     is_unchanged: bool = False
+    is_required: bool = False
+    is_blank: bool = False
 
     @property
     def is_of_people(self) -> bool:
@@ -136,7 +140,16 @@ def entries_in(view: Mapping[str, Any]) -> Iterator[Entry]:
             continue
         held = _raw(object_in(object_in(state, block_id), action_id).get(_SELECTED[kind]))
         is_typed = spec.kind in CHOSEN and kind == "plain_text_input"
-        yield Entry(block_id, spec, _texts(spec, held, is_typed), is_typed, not changed(view, block))
+        texts = _texts(spec, held, is_typed)
+        yield Entry(
+            block_id,
+            spec,
+            texts,
+            is_typed,
+            is_unchanged=not changed(view, block),
+            is_required=block.get("optional") is False,
+            is_blank=bool(held) and not texts,
+        )
 
 
 def changed(view: Mapping[str, Any], block: Mapping[str, Any]) -> bool:

@@ -71,8 +71,8 @@ def attempts(entry: Entry, is_cloud: bool) -> st.SearchStrategy[Attempt]:
         areas = st.lists(_WORDS, min_size=1, max_size=3).map(
             lambda lines: _area(name, "\n".join(lines), is_cloud)
         )
-        # Signs of a quotation alone are no text: Jira refuses them where it demands one.
-        return areas.filter(lambda area: bool(str(area.entered).strip("> \n")) or not entry.get("required"))
+        # Signs of a quotation alone are no text: the form refuses them where Jira demands one.
+        return areas.filter(lambda area: not entry.get("required") or not _is_signs(str(area.entered)))
     match kind:
         case "string" if custom_of(entry) == "url":
             address = "https://jira.example/a?b=c&d=é"
@@ -109,6 +109,8 @@ def refusals(entry: Entry, *, carries_fields: bool) -> st.SearchStrategy[Attempt
     drawn: list[Attempt] = []
     if kind in CHOSEN and are_typed(entry):
         drawn.append(Attempt(NO_SUCH_CHOICE, "form"))
+    if name == "description" and entry.get("required"):
+        drawn += [Attempt(">\n>", "form"), Attempt(" \n ", "form")]
     if name == "summary":
         drawn += [Attempt("  ", "form"), Attempt(f"{REFUSED} here", "jira")]
     match kind:
@@ -173,6 +175,10 @@ def offered(entry: Entry) -> list[tuple[str, str, Any]]:
                 value = {"id": item["id"], "child": {"id": child["id"]}}
                 found.append((f"{item['id']}/{child['id']}", f"{label} > {child['value']}", value))
     return found
+
+
+def _is_signs(text: str) -> bool:
+    return all(line.strip() in ("", ">") for line in text.splitlines())
 
 
 def _area(name: str, text: str, is_cloud: bool) -> Attempt:

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from handlers.form.about import About, about_of
-from handlers.form.draft import Known, values_in
+from handlers.form.draft import NOTHING, Known, values_in
 from handlers.form.submission import submission_in
 from handlers.form.view import BARE_FIELDS, Screen, form_view
 from tests.support.block_kit import check_view, submitted
@@ -88,3 +88,38 @@ def entered(element: dict[str, Any]) -> st.SearchStrategy[Any]:
         case "number_input":
             return st.none() | st.floats(allow_nan=True).map(str) | st.text(max_size=8)
     return st.none() | st.text() | st.text(alphabet=st.characters(codec=None), max_size=20)
+
+
+DEMANDED = (
+    FormField(id="summary", label="Summary", kind="string", required=True),
+    FormField(id="description", label="Description", kind="text_area", required=True),
+    FormField(id="labels", label="Labels", kind="labels", multiple=True, required=True),
+    FormField(id="customfield_1", label="Owners", kind="group", shape="name", multiple=True, required=True),
+    FormField(id="customfield_2", label="Steps", kind="text_area", shape="adf", required=True),
+)
+FILLED = {
+    "summary": "x",
+    "description": "x",
+    "labels": "a",
+    "customfield_1": "devs",
+    "customfield_2": "x",
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "entered"),
+    [
+        *(("description", text) for text in (">", ">\n>", " > \n\n>", " \n ")),
+        *(("labels", text) for text in (" ", ", ,")),
+        *(("customfield_1", text) for text in (" ", "\n \n")),
+        ("customfield_2", " \n "),
+    ],
+)
+def test_a_demanded_value_that_is_none_is_refused_at_its_input(name: str, entered: str) -> None:
+    """Blanks, separators and the signs of a quotation are no value where Jira demands one."""
+    view = form_view(Screen(DEMANDED), ABOUT, {})
+    assert sent(view, DEMANDED, changes=FILLED)[1].faults == {}
+    assert sent(view, DEMANDED, changes={**FILLED, name: entered})[1].faults == {name: NOTHING}
+    free = tuple(item.model_copy(update={"required": item.id == "summary"}) for item in DEMANDED)
+    view = form_view(Screen(free), ABOUT, {})
+    assert sent(view, free, changes={**FILLED, name: entered})[1].faults == {}
