@@ -178,7 +178,7 @@ def offered(entry: Entry) -> list[tuple[str, str, Any]]:
 
 
 def _is_signs(text: str) -> bool:
-    return all(line.strip() in ("", ">") for line in text.splitlines())
+    return all(line.rstrip() in ("", ">") for line in text.splitlines())
 
 
 def _area(name: str, text: str, is_cloud: bool) -> Attempt:

@@ -109,7 +109,7 @@ FILLED = {
 @pytest.mark.parametrize(
     ("name", "entered"),
     [
-        *(("description", text) for text in (">", ">\n>", " > \n\n>", " \n ")),
+        *(("description", text) for text in (">", ">\n>", ">\n\n> ", " \n ")),
         *(("labels", text) for text in (" ", ", ,")),
         *(("customfield_1", text) for text in (" ", "\n \n")),
         ("customfield_2", " \n "),
