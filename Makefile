@@ -40,7 +40,7 @@ up: $(STAMP)     ## Everything on this machine: servers, workers, Slack endpoint
 # order of tests/conftest.py: the slow ones are the first.
 PYTEST := $(BIN)/python -m pytest
 
-test: $(STAMP)   ## What is promised, with real servers and real kills: five minutes
+test: $(STAMP)   ## What is promised, with real servers and real kills: seven minutes
 	$(PYTEST) --ignore tests/long --numprocesses 5 --dist loadfile --no-loadscope-reorder
 
 test-all: $(STAMP)  ## What takes longer and `make test` does not have: every broker, storms, failovers
