@@ -71,8 +71,8 @@ def attempts(entry: Entry, is_cloud: bool) -> st.SearchStrategy[Attempt]:
         areas = st.lists(_WORDS, min_size=1, max_size=3).map(
             lambda lines: _area(name, "\n".join(lines), is_cloud)
         )
-        # Signs of a quotation alone are no text. Where Jira demands one, the form refuses them, or Jira does if
-        # the input was there before the type was changed: test_form_round_trip has the former.
+        # Signs of a quotation alone are no text. Where Jira demands one, the form refuses them, or Jira does,
+        # if the input was there before the type was changed. test_form_round_trip has the former.
         return areas.filter(lambda area: not entry.get("required") or not _is_signs(str(area.entered)))
     match kind:
         case "string" if custom_of(entry) == "url":
