@@ -111,6 +111,11 @@ def input_of(
     return {**block, "hint": plain(cut(" ".join(hints), LONGEST_HINT))} if hints else block
 
 
+def field_of(block_id: str) -> str:
+    """Return the field of a block."""
+    return block_id.partition(MARK)[0]
+
+
 def shows_something(block: Block) -> bool:
     """Return True if the input is filled in."""
     element = block["element"]
@@ -133,7 +138,7 @@ def entries_in(view: Mapping[str, Any]) -> Iterator[Entry]:
     for block in blocks_in(view):
         element = object_in(block, "element")
         block_id, action_id = str(block.get("block_id") or ""), str(element.get("action_id") or "")
-        field_id = block_id.partition(MARK)[0]
+        field_id = field_of(block_id)
         spec = spec_in(field_id, action_id) if field_id else None
         kind = str(element.get("type"))
         if spec is None or kind not in _SELECTED:
@@ -168,7 +173,7 @@ def changed(view: Mapping[str, Any], block: Mapping[str, Any]) -> bool:
 def initial_entry(block: Block) -> Entry:
     """Return what a block of ours holds before anybody changes it."""
     element = block["element"]
-    spec = spec_in(str(block["block_id"]).partition(MARK)[0], element["action_id"])
+    spec = spec_in(field_of(str(block["block_id"])), element["action_id"])
     assert spec is not None  # noqa: S101 - it is a block of `input_of`
     is_typed = spec.kind in CHOSEN and element["type"] == "plain_text_input"
     initial = _raw(element.get(_INITIAL[element["type"]]))

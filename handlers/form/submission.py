@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from handlers.form.about import About, about_of
 from handlers.form.draft import Known, Written, draft_of, written
-from handlers.form.inputs import MARK, Entry, blocks_in, changed, entries_in
+from handlers.form.inputs import Entry, blocks_in, changed, entries_in, field_of
 from handlers.form.view import ISSUE_TYPE, PROJECT
 from handlers.payload import object_in
 from threadsync.commands import RequestSync
@@ -90,7 +90,7 @@ def submission_in(payload: Mapping[str, Any]) -> Submission:
     for block in blocks_in(view):
         block_id = str(block.get("block_id") or "")
         element = object_in(block, "element")
-        if block_id.partition(MARK)[0] in (PROJECT, ISSUE_TYPE) and changed(view, block):
+        if field_of(block_id) in (PROJECT, ISSUE_TYPE) and changed(view, block):
             is_typed = element.get("type") == "plain_text_input"
             unsettled[block_id] = NOT_ENTERED if is_typed else NOT_LOADED
     return Submission(about, entries, unsettled)
@@ -127,7 +127,7 @@ def change_in(payload: Mapping[str, Any]) -> Change | None:
 def _selected(view: Mapping[str, Any], name: str) -> str | None:
     """Return the value that is chosen in a select; None for an input of another kind, or none."""
     for block_id, held in object_in(object_in(view, "state"), "values").items():
-        if str(block_id).partition(MARK)[0] == name and isinstance(held, Mapping):
+        if field_of(str(block_id)) == name and isinstance(held, Mapping):
             value = object_in(object_in(held, name), "selected_option").get("value")
             return value if isinstance(value, str) else None
     return None

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from handlers.form.about import About, metadata_of
 from handlers.form.choices import fingerprint, fit_a_select
 from handlers.form.draft import DESCRIPTION, SUMMARY, not_shown_whole
-from handlers.form.inputs import MARK, Block, blocks_in, input_of, options, plain, shows_something
+from handlers.form.inputs import MARK, Block, blocks_in, field_of, input_of, options, plain, shows_something
 from handlers.form.limits import (
     LONGEST_INPUT,
     LONGEST_METADATA,
@@ -99,7 +99,7 @@ def form_view(
         unshown = {name for name in filled if name not in shown and name not in said}
         about = replace(about, kept=not_shown_whole(inputs, fields, filled) | unshown)
     else:
-        inputs, taken_over = _with_old(inputs, before, left)
+        inputs, taken_over = _with_old(inputs, before, left, about.keeps)
         about = replace(about, kept=frozenset(filter(about.keeps, taken_over)))
     return _view(about, [*above, *place, *inputs], has_inputs=True)
 
@@ -174,11 +174,12 @@ def _inputs(
 
 
 def _with_old(
-    inputs: list[Block], before: Mapping[str, Any], room: int
+    inputs: list[Block], before: Mapping[str, Any], room: int, keeps: Callable[[str], bool]
 ) -> tuple[list[Block], frozenset[str]]:
     """Return the inputs, those of the view before as they were, and the names of the fields of these.
 
-    What was typed there stays, and what the form had filled in is still known as such.
+    What was typed there stays, and what the form had filled in is still known as such. Only whether it is
+    demanded may change; an input that keeps a value without showing it can always be left alone.
     """
     old = {str(block.get("block_id")): dict(block) for block in blocks_in(before)}
 
@@ -186,11 +187,16 @@ def _with_old(
         element = object_in(old.get(block["block_id"], {}), "element")
         return bool(element.get("action_id") == block["element"]["action_id"])
 
+    def taken_over(block: Block) -> Block:
+        found = old[block["block_id"]]
+        is_kept_unseen = keeps(field_of(block["block_id"])) and not shows_something(found)
+        return {**found, "optional": block["optional"] or is_kept_unseen}
+
     same = [block["block_id"] for block in inputs if is_there(block)]
-    merged = [old[block["block_id"]] if block["block_id"] in same else block for block in inputs]
+    merged = [taken_over(block) if block["block_id"] in same else block for block in inputs]
     if _length(merged) > room:
         return inputs, frozenset()
-    return merged, frozenset(block_id.partition(MARK)[0] for block_id in same)
+    return merged, frozenset(map(field_of, same))
 
 
 def _length(part: Any) -> int:

@@ -26,9 +26,9 @@ from sandbox.slack.server import SlackSandbox
 from sandbox.slack.workspace import Message
 from tests.support.block_kit import changed_in, check_view, state_of
 from tests.support.create_screens import DEPLOYMENTS
-from tests.support.form_attempts import ACCOUNTS, ADDRESSES, GROUPS, is_made_of
+from tests.support.form_attempts import ACCOUNTS, ADDRESSES, GROUPS, is_made_of, is_needed
 from tests.support.form_stories import Story, stories
-from tests.support.golden_jira import CARRIES_FIELDS, GoldenJira
+from tests.support.golden_jira import GoldenJira
 from tests.support.installation import Installation
 from tests.support.scale import bounded
 from tests.support.slack_app import SECRET, SlackApp, running_app
@@ -38,7 +38,6 @@ from worker.jira.answers import Deployment
 from worker.text.slack_names import FIX_BUTTON
 
 USER: Final = "U0456"
-OF_A_DRAFT: Final = frozenset({"summary", "description", "labels"})
 _MOST_PRESSES: Final = 5
 _STANDS: Final = frozenset({"done", "failed", "blocked", "review"})
 
@@ -88,7 +87,7 @@ def world(request: pytest.FixtureRequest, installation: Installation) -> Iterato
 def test_a_form_makes_one_ticket_or_is_refused_where_it_is_wrong(world: World) -> None:
     """Whatever Jira demands and whatever is entered: one ticket of it, or words at the right inputs."""
 
-    @given(stories(world.jira.deployment, carries_fields=CARRIES_FIELDS))
+    @given(stories(world.jira.deployment))
     @settings(
         max_examples=bounded(80, 20),
         deadline=None,
@@ -137,7 +136,7 @@ class Telling:
         wait_until(lambda: set(self._states()) & _STANDS, "Jira has answered", 30)
         if story.refused("jira"):
             self._fix()
-        if story.cannot_be_asked and CARRIES_FIELDS:
+        if story.cannot_be_asked:
             wait_until(lambda: set(self._states()) <= {"failed", "blocked"}, "Jira has refused it", 30)
             assert self._tickets() == []
             return
@@ -150,8 +149,8 @@ class Telling:
         self._deliver(changed_in(before, "issuetype", self._bug, USER))
         view = self._view(lambda view: f'"type": "{self._bug}"' in view["private_metadata"])
         old, new = _inputs(before), _inputs(view)
-        same = ("project", "summary", "description")
-        assert all(old.get(name) == new.get(name) for name in same if name in new and name in old)
+        same = {"project", "summary", "description"} & set(old) & set(new)
+        assert all({**old[name], "optional": new[name]["optional"]} == new[name] for name in same)
         return view
 
     def _check(self, view: Mapping[str, Any]) -> None:
@@ -159,6 +158,10 @@ class Telling:
         assert asked == self._story.asked
         notes = " ".join(_notes(view))
         assert all(name in notes for name in self._story.cannot_be_asked)
+        needed = {entry["fieldId"] for entry in self._story.entries if is_needed(entry)}
+        assert {name for name, block in _inputs(view).items() if not block["optional"]} == (
+            (needed & asked) | ({"project", "issuetype"} & set(_inputs(view)))
+        )
         if self._story.before is None:
             types = _inputs(view)["issuetype"]["element"]["options"]
             assert [option["text"]["text"] for option in types] == ["Task"]
@@ -180,7 +183,7 @@ class Telling:
     def _compare(self, fields: Mapping[str, Any]) -> None:
         """Compare the ticket with what was entered."""
         for name, attempt in self._story.last.items():
-            if attempt.value is None or not (CARRIES_FIELDS or name in OF_A_DRAFT):
+            if attempt.value is None:
                 continue
             if name == "labels":
                 assert set(attempt.value) <= set(fields["labels"])

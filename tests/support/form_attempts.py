@@ -9,7 +9,7 @@ from typing import Any, Final, Literal
 
 from hypothesis import strategies as st
 
-from tests.support.golden_values import REFUSED
+from tests.support.golden_values import REFUSED, SET_BY_JIRA
 from worker.jira.answers import Deployment
 
 Entry = dict[str, Any]
@@ -32,6 +32,11 @@ NO_SUCH_CHOICE: Final = "no such choice"
 _WORDS: Final = st.text(alphabet="abc XYZ09&<>é", min_size=1, max_size=60).filter(
     lambda text: bool(text.strip())
 )
+
+_NOTHINGS: Final = (
+    st.lists(st.sampled_from(["", " ", ">", "> "]), min_size=1, max_size=4).filter(any).map("\n".join)
+)
+"""Blanks and the signs of a quotation of nothing."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +62,11 @@ def kind_of(entry: Entry) -> str:
     return "label" if schema["items"] == "string" else str(schema["items"])
 
 
+def is_needed(entry: Entry) -> bool:
+    """Return True for a field that Jira takes no ticket without."""
+    return bool(entry["required"]) and not entry["hasDefaultValue"] and entry["fieldId"] not in SET_BY_JIRA
+
+
 def custom_of(entry: Entry) -> str:
     """Return the custom type without the plug-in's name; empty if the field has none."""
     return str(entry["schema"].get("custom") or "").rpartition(":")[2]
@@ -68,12 +78,12 @@ def attempts(entry: Entry, is_cloud: bool) -> st.SearchStrategy[Attempt]:
     if kind in CHOSEN:
         return _of_choices(entry, is_list=is_list)
     if custom_of(entry) == "textarea" or name in ("description", "environment"):
-        areas = st.lists(_WORDS, min_size=1, max_size=3).map(
-            lambda lines: _area(name, "\n".join(lines), is_cloud)
+        return (
+            st.lists(_WORDS, min_size=1, max_size=3)
+            .map("\n".join)
+            .filter(lambda text: name != "description" or not is_needed(entry) or not _is_nothing(text))
+            .map(lambda text: _area(name, text, is_cloud))
         )
-        # Signs of a quotation alone are no text. Where Jira demands one, the form refuses them, or Jira does,
-        # if the input was there before the type was changed. test_form_round_trip has the former.
-        return areas.filter(lambda area: not entry.get("required") or not _is_signs(str(area.entered)))
     match kind:
         case "string" if custom_of(entry) == "url":
             address = "https://jira.example/a?b=c&d=é"
@@ -104,9 +114,11 @@ def attempts(entry: Entry, is_cloud: bool) -> st.SearchStrategy[Attempt]:
     raise AssertionError(f"{name} is of an unknown kind, {kind}")
 
 
-def refusals(entry: Entry, *, carries_fields: bool) -> st.SearchStrategy[Attempt] | None:
+def refusals(entry: Entry) -> st.SearchStrategy[Attempt] | None:
     """Draw what the form refuses, or Jira; None for a field in which nothing is refused."""
     name, kind, is_list = entry["fieldId"], kind_of(entry), entry["schema"]["type"] == "array"
+    if name == "description":
+        return _NOTHINGS.map(lambda text: Attempt(text, "form")) if is_needed(entry) else None
     drawn: list[Attempt] = []
     if kind in CHOSEN and are_typed(entry):
         drawn.append(Attempt(NO_SUCH_CHOICE, "form"))
@@ -123,8 +135,7 @@ def refusals(entry: Entry, *, carries_fields: bool) -> st.SearchStrategy[Attempt
             drawn.append(Attempt(17, "form"))
         case "user":
             drawn += [Attempt([ANN, who] if is_list else who, "form") for who in (TWINS, NOBODY)]
-    if carries_fields:
-        drawn += _refused_by_jira(entry, is_list=is_list)
+    drawn += _refused_by_jira(entry, is_list=is_list)
     return st.sampled_from(drawn) if drawn else None
 
 
@@ -176,7 +187,7 @@ def offered(entry: Entry) -> list[tuple[str, str, Any]]:
     return found
 
 
-def _is_signs(text: str) -> bool:
+def _is_nothing(text: str) -> bool:
     return all(line.rstrip() in ("", ">") for line in text.splitlines())
 
 

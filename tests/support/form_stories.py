@@ -20,6 +20,7 @@ from tests.support.form_attempts import (
     Verdict,
     attempts,
     custom_of,
+    is_needed,
     kind_of,
     offered,
     refusals,
@@ -77,11 +78,6 @@ class Story:
         return frozenset(name for name, attempt in self.first.items() if attempt.verdict == by)
 
 
-def is_needed(entry: Entry) -> bool:
-    """Return True for a field that Jira takes no ticket without."""
-    return bool(entry["required"]) and not entry["hasDefaultValue"] and entry["fieldId"] not in SET_BY_JIRA
-
-
 def is_asked(entry: Entry) -> bool:
     """Return True for a field that the form must have."""
     return _can_be_asked(entry) and (is_needed(entry) or entry["fieldId"] in _OFFERED)
@@ -97,12 +93,8 @@ def _can_be_asked(entry: Entry) -> bool:
 
 
 @st.composite
-def stories(draw: st.DrawFn, deployment: Deployment, *, carries_fields: bool) -> Story:
-    """Draw a story over a golden screen of a deployment.
-
-    Args:
-        carries_fields: False while drafts have no room for other fields than their own members.
-    """
+def stories(draw: st.DrawFn, deployment: Deployment) -> Story:
+    """Draw a story over a golden screen of a deployment."""
     is_cloud = deployment == "cloud"
     documents = st.sampled_from(screens_of(deployment))
     screen = draw(documents.flatmap(_screens))
@@ -115,7 +107,7 @@ def stories(draw: st.DrawFn, deployment: Deployment, *, carries_fields: bool) ->
         name = entry["fieldId"]
         good = attempts(entry, is_cloud)
         last[name] = draw(good if is_needed(entry) else st.just(Attempt(None)) | good)
-        bad = refusals(entry, carries_fields=carries_fields)
+        bad = refusals(entry)
         first[name] = draw(bad) if bad is not None and draw(st.integers(0, 5)) == 0 else last[name]
     return Story(screen, before, first, last, draw(st.booleans()))
 

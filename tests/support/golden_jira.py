@@ -22,11 +22,7 @@ from sandbox.jira.routes import respond
 from sandbox.jira.site import JiraSite
 from tests.support.create_screens import golden
 from tests.support.golden_values import People, faults
-from threadsync.syncs import Draft
 from worker.jira.answers import Deployment
-
-# Until drafts carry further fields, Jira demands none of them here.
-CARRIES_FIELDS: Final = "fields" in Draft.model_fields
 
 _PATH: Final = re.compile(r"/rest/api/[23](?P<rest>/.*)")
 _META: Final = re.compile(r"/issue/createmeta/(?P<project>[^/]+)/issuetypes(/(?P<kind>[^/]+))?")
@@ -137,8 +133,6 @@ class GoldenJira:
         if entries is None:
             return error_reply(400, errors={"issuetype": "Specify a valid issue type"})
         screen = {entry["fieldId"]: entry for entry in entries}
-        if not CARRIES_FIELDS:
-            screen = {name: entry for name, entry in screen.items() if name in (*_KEPT, "reporter")}
         people = People(self.people, self.groups, self.deployment == "cloud")
         if found := faults(screen, fields, people):
             self.refused[place[0]] = found

@@ -207,6 +207,24 @@ def test_another_type_replaces_the_blocks_below_alone() -> None:
     assert told.kept == {"description"}
 
 
+def test_another_type_changes_what_is_demanded() -> None:
+    """An input that stays is demanded if the new type demands it, unless it keeps a value unseen."""
+    account = {"accountId": "712020:ann"}
+    owner = FormField(id="customfield_9", label="Owner", kind="user")
+    asked = (*BARE_FIELDS, owner)
+    for values, optional in (({}, False), ({"customfield_9": account}, True)):
+        before = form_view(Screen(asked, PROJECTS, TYPES), ABOUT, {"summary": "s", **values})
+        demanded = tuple(item.model_copy(update={"required": True}) for item in asked)
+        about = about_of(before)
+        assert about is not None
+        after = form_view(Screen(demanded, PROJECTS, TYPES), about, before=before)
+        found = {name: block["optional"] for name, block in blocks_of(after).items()}
+        assert found["description"] is False
+        assert found["customfield_9"] is optional
+        back = form_view(Screen(asked, PROJECTS, TYPES), about, before=after)
+        assert blocks_of(back) == blocks_of(before)
+
+
 def test_a_choice_whose_fields_are_not_there_yet_is_not_sent() -> None:
     """A form is not sent for a project or a type whose fields it does not show yet."""
     view = form_view(Screen(BARE_FIELDS, PROJECTS, TYPES), ABOUT, {"summary": "s"})
