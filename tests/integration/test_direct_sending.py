@@ -24,10 +24,11 @@ from tests.support.bursts import commands_in
 from tests.support.redis_servers import PASSWORD, RedisServer, SentinelSet
 from tests.support.relay import Relay
 from tests.support.tls import Authority, TlsFront
-from tests.support.waiting import wait_until
+from tests.support.waiting import let_pass, wait_until
 from tests.support.workers import ROOT
 from threadsync import AsyncSessionClient, GetOrCreate, SessionClient, UpdateStatus, send_hooks
 from threadsync.broker.deadline import GRACE_SECONDS, LONGEST_SILENCE_SECONDS
+from threadsync.broker.direct.opening import Opener
 from threadsync.errors import EnqueueFailed
 from worker.local.servers.port import free_port
 
@@ -144,6 +145,30 @@ async def test_a_frozen_broker_is_told_within_a_second(server: RedisServer, mode
         server.thaw()
         await client.call("ping")
         await client.send(2)
+
+
+async def test_a_connection_that_was_given_up_is_nobodys(
+    server: RedisServer, mode: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A command is not told of the end of a connection that was given up before it came."""
+    really_open = Opener.open
+
+    def open_late(opener: Opener, made: Callable[[Any], None]) -> Any:
+        try:
+            return really_open(opener, made)
+        except Exception:
+            # As on a busy machine, which wakes the thread late.
+            let_pass(0.5)
+            raise
+
+    monkeypatch.setattr(Opener, "open", open_late)
+    # Nothing but the deadline ends the first attempt.
+    monkeypatch.setenv("CELERY_BROKER_TRANSPORT_OPTIONS", '{"socket_timeout": 5}')
+    async with Both(mode, server.url()) as client:
+        server.freeze()
+        await fails_in_time(client.send())
+        server.thaw()
+        await client.call("ping")
 
 
 async def test_a_trickling_broker_is_told_within_a_second(server: RedisServer, mode: str) -> None:

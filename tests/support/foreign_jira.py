@@ -104,9 +104,14 @@ class ForeignJira:
                 }
                 return {**common, **client, "JIRA_CLOUD_ID": "auto"}
 
-    def has_no_token_that_lives(self) -> bool:
-        """Return True if each access token that was granted has ended."""
-        return all(ends < time.monotonic() for ends in [*self._granted.values()])
+    @property
+    def access_tokens(self) -> frozenset[str]:
+        """All access tokens that were granted."""
+        return frozenset([*self._granted])
+
+    def lives(self, token: str) -> bool:
+        """Return True for an access token that has not ended."""
+        return self._granted.get(token, 0.0) > time.monotonic()
 
     def _serve(self, name: str, answer: Callable[[_Asked], Answer | None]) -> str:
         jira = self
@@ -159,7 +164,7 @@ class ForeignJira:
             return _NOT_FOUND
         if self.scoped_only and asked.basic == (self.email, self.scoped):
             return self._api(asked, self.email)
-        if self._granted.get(asked.bearer, 0.0) > time.monotonic():
+        if self.lives(asked.bearer):
             return self._api(asked, self.client_id)
         return _UNAUTHORIZED
 

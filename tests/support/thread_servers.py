@@ -57,12 +57,18 @@ class TicketJira(httpx.AsyncBaseTransport):
             case "comment":
                 comment = json.loads(content)
                 properties = {item["key"]: item["value"] for item in comment["properties"]}
-                made = lambda at: self.comments.append((at, comment["body"], properties))  # noqa: E731
-                return self._write(endpoint, made, {"id": "1"}, 201)
+
+                def commented(at: float) -> None:
+                    self.comments.append((at, comment["body"], properties))
+
+                return self._write(endpoint, commented, {"id": "1"}, 201)
             case "attachments":
                 assert request.headers["X-Atlassian-Token"] == "no-check"
                 name, body = parts_of(request.headers["Content-Type"], content)
-                attached = lambda at: self.attachments.append((at, name, body))  # noqa: E731
+
+                def attached(at: float) -> None:
+                    self.attachments.append((at, name, body))
+
                 return self._write(endpoint, attached, [{"id": "1", "filename": name}])
         raise AssertionError(request.url.path)
 

@@ -152,12 +152,15 @@ class Opening:
         self.future: Future[Link] = Future()
         self._opener = opener
         self._connection: Any = None
+        self._is_cut = False
         self._begun = monotonic()
         threading.Thread(target=self._run, name="threadsync-connect", daemon=True).start()
 
     @property
     def is_of_use(self) -> bool:
         """Return True if it has a connection, or may have one soon."""
+        if self._is_cut:
+            return False
         if self.future.done():
             return self.future.exception() is None
         return monotonic() - self._begun < _STALE_SECONDS
@@ -166,6 +169,8 @@ class Opening:
         """Hang up on a server that has not replied in time; the thread gets an error and ends."""
         sock = getattr(self._connection, "_sock", None)
         if sock is not None and not self.future.done():
+            # Its thread may learn of it late, and the next command must not wait for that.
+            self._is_cut = True
             with suppress(OSError):
                 # Not TLS' own, which would go on unencrypted.
                 socket.socket.shutdown(sock, socket.SHUT_RDWR)
