@@ -20,12 +20,13 @@ _DESCRIPTORS_FOR_OTHERS: Final = 256
 """Descriptors for broker, Postgres, Slack's API, logs, and connections without a place yet."""
 
 _LEAST_CONNECTIONS: Final = 64
-_MOST_AT_ONCE: Final = 1_024
-"""Most connections to accept at once, a whole flood: the kernel's queue would make them wait."""
-
 _ROUNDS: Final = 8
 """Rounds of the event loop in which a connection, or the one dropped for it, has a descriptor and no place.
 Without descriptors asyncio stops accepting for a second, and logs an error for each."""
+
+_ROUNDS_TO_ANSWER: Final = 16
+"""Rounds in which a request that is all there is read and asked for its body: half of them, and once more.
+If all places could be taken in fewer, a request would give way to others before it is read."""
 
 _ENOUGH_DESCRIPTORS: Final = 65_536
 
@@ -115,4 +116,5 @@ def places(descriptors: int) -> int:
 
 def accepted_at_once(descriptors: int) -> int:
     """Return the number of connections to accept in one round of the event loop."""
-    return max(1, min(_MOST_AT_ONCE, (descriptors - places(descriptors)) // _ROUNDS))
+    held = places(descriptors)
+    return max(1, min(held // _ROUNDS_TO_ANSWER, (descriptors - held) // _ROUNDS))

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import re
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from pathlib import Path
+from signal import SIGCONT, SIGSTOP
 from typing import cast
 
 import httpx
@@ -16,6 +18,7 @@ import pytest
 import redis
 
 from benchmarks.door import besiege
+from handlers.connections import MOST_CONNECTIONS, raise_descriptor_limit
 from sandbox.slack.requests import SlackRequest, sign
 from tests.support.public_door import (
     HALF_SENT,
@@ -35,6 +38,7 @@ from tests.support.waiting import wait_until
 from tests.support.web import WebProcess
 
 _MEBIBYTE = 1_048_576
+_FEW = ("/bin/sh", "-c", 'ulimit -n 320; exec "$@"', "sh")
 _A_FIRM_LIMIT = ("/bin/sh", "-c", 'ulimit -n 1024; exec "$@"', "sh")
 
 
@@ -138,6 +142,21 @@ def test_a_limit_that_cannot_be_raised(tmp_path: Path, broker: str) -> None:
                 half_send(web, stack, HALF_SENT)
                 an_event_is_taken(web)
         assert "out of system resource" not in web.log
+
+
+@pytest.mark.parametrize("limit", [_FEW, _A_FIRM_LIMIT, ()], ids=["320 files", "1,024 files", "no limit"])
+def test_a_request_is_read_before_it_gives_way(limit: Sequence[str], tmp_path: Path, broker: str) -> None:
+    """A whole request is answered, although more connections than there are places come right behind it."""
+    raise_descriptor_limit()
+    with web_process(tmp_path, broker, limit=limit) as web, ExitStack() as stack:
+        # All of it waits in the kernel, as when the process does not get the processor.
+        os.kill(web.child.pid, SIGSTOP)
+        honest = stack.enter_context(connected(web))
+        honest.sendall(wire(mention()))
+        for _ in range(MOST_CONNECTIONS + 1_000):
+            stack.enter_context(connected(web)).sendall(wire(mention())[:-1])
+        os.kill(web.child.pid, SIGCONT)
+        assert status_of(honest) == 200
 
 
 @pytest.mark.bounded
