@@ -89,7 +89,7 @@ def test_a_form_makes_one_ticket_or_is_refused_where_it_is_wrong(world: World) -
 
     @given(stories(world.jira.deployment))
     @settings(
-        max_examples=bounded(80, 20),
+        max_examples=bounded(80, 8),
         deadline=None,
         print_blob=True,
         suppress_health_check=list(HealthCheck),

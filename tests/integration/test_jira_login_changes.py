@@ -29,6 +29,9 @@ SETTLE: Final = 600
 SESSIONS: Final = bounded(100, 24)
 """Sessions over a change of login."""
 
+OF_SHORT_TOKENS: Final = bounded(20, 8)
+"""Sessions under tokens that live half a minute."""
+
 LOGINS: Final[dict[str, JiraAccount]] = {
     "classic": classic(),
     "scoped": scoped(),
@@ -109,8 +112,11 @@ def test_a_ticket_under_each_login(pool: Pool, login: str) -> None:
         world.close()
 
 
+@pytest.mark.bounded
 @pytest.mark.parametrize(("first", "second"), PAIRS, ids=" then ".join)
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=bounded(24, 4), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(
     fault=st.sampled_from(AMBIGUOUS),
     lag=st.sampled_from((0, 5, 120)),
@@ -168,13 +174,14 @@ def test_sessions_over_a_change_from_classic_to_scoped(pool: Pool) -> None:
         world.close()
 
 
+@pytest.mark.bounded
 def test_tokens_that_live_half_a_minute(pool: Pool) -> None:
     """Under OAuth with tokens that live 30 s, and revoked ones among them, each session gets one ticket."""
     draw = random.Random(3)
     world = new_world(pool, oauth())
     try:
         world.front.life = 30.0
-        for number in range(20):
+        for number in range(OF_SHORT_TOKENS):
             if number:
                 another_session(world)
             if draw.random() < 1 / 3:
@@ -183,8 +190,8 @@ def test_tokens_that_live_half_a_minute(pool: Pool) -> None:
                 world.front.revokes_at.add(draw.choice(("issue", "search", "bulkfetch")))
             world.work_until(is_done, 20_000)
             assert tickets_of_the_thread(world) == 1
-        assert len(world.site.issues) == 20
-        assert world.front.asked["token"] > 10
+        assert len(world.site.issues) == OF_SHORT_TOKENS
+        assert world.front.asked["token"] > OF_SHORT_TOKENS / 2
     finally:
         world.close()
 

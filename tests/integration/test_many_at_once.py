@@ -112,7 +112,7 @@ def batches_of(history: list[Batch | Event], worlds: tuple[World, World]) -> Ite
 @example(
     history=[OPENED, Event("link", "1.1"), Event("unlink", "1.1"), Batch((COMMANDS[MarkSynced](**THREAD),))]
 )
-@settings(max_examples=bounded(500, 30), suppress_health_check=list(HealthCheck))
+@settings(max_examples=bounded(500, 20), suppress_health_check=list(HealthCheck))
 def test_many_at_once_is_as_good_as_one_by_one(
     worlds: tuple[World, World], history: list[Batch | Event]
 ) -> None:
@@ -136,7 +136,7 @@ def imported(command: Command[Any]) -> Statement[Any]:
 
 @pytest.mark.bounded
 @given(history=HISTORIES)
-@settings(max_examples=bounded(200, 30), suppress_health_check=list(HealthCheck))
+@settings(max_examples=bounded(200, 15), suppress_health_check=list(HealthCheck))
 def test_an_import_has_the_outcomes_of_its_commands(
     worlds: tuple[World, World], history: list[Batch | Event]
 ) -> None:

@@ -78,8 +78,8 @@ FAULTS: Final[Sequence[tuple[Fault, ...]]] = (
     (CommitLate(30),),
     (DropBeforeCommit(), CommitThenDrop()),
 )
-EVERY: Final = bounded(1, 3)
-"""Under ``make test`` every third step of a sync with faults is interrupted, and all of one without."""
+EVERY: Final = bounded(1, 5)
+"""Under ``make test`` every fifth step of a sync with faults is interrupted, and all of one without."""
 
 
 @pytest.mark.bounded

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any, Final
 
-from hypothesis import given
+import pytest
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from handlers.form.draft import Known
@@ -13,6 +14,7 @@ from handlers.form.submission import change_in, submission_in
 from handlers.form.view import BARE_FIELDS, Screen, form_view
 from handlers.ticket_form import about_click, about_fix, response_url_of
 from tests.support.form_fields import FIELDS
+from tests.support.scale import bounded
 from threadsync.errors import InvalidCommand
 from threadsync.forms import Choice
 
@@ -66,7 +68,9 @@ def payloads(draw: st.DrawFn) -> dict[str, Any]:
 OTHERS: Final = st.fixed_dictionaries({}, optional={"message": JUNK, "container": JUNK, "channel": JUNK})
 
 
+@pytest.mark.bounded
 @given(payloads())
+@settings(max_examples=bounded(200, 40), deadline=None)
 def test_a_submission_becomes_a_command_or_sentences(payload: dict[str, Any]) -> None:
     """A submission is a valid command, or refused by a sentence or by ``InvalidCommand``; nothing else."""
     submission = submission_in(payload)
@@ -84,7 +88,9 @@ def test_a_submission_becomes_a_command_or_sentences(payload: dict[str, Any]) ->
     json.dumps(command.arguments(), allow_nan=False)
 
 
+@pytest.mark.bounded
 @given(payloads())
+@settings(max_examples=bounded(200, 40), deadline=None)
 def test_clicks_and_changes_are_read_or_refused(payload: dict[str, Any]) -> None:
     """A change is read or ignored; a click is read, or refused by ``InvalidCommand``."""
     change = change_in(payload)

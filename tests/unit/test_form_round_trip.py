@@ -43,8 +43,9 @@ def test_every_kind_goes_round(given_: tuple[tuple[FormField, ...], dict[str, An
     assert "summary" in drafted
 
 
+@pytest.mark.bounded
 @given(screens())
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=bounded(150, 20), deadline=None)
 def test_no_view_passes_slacks_limits(drawn: tuple[Screen, dict[str, Any], dict[str, str]]) -> None:
     """Whatever fields, values and refusals there are, Slack takes the view, and it is read again."""
     screen, values, said = drawn

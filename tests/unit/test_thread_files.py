@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.support.scale import bounded
 from worker.thread.files import (
     LONGEST_NAME,
     MOST_BYTES,
@@ -59,7 +60,8 @@ def test_a_name_is_one_segment_and_short(file_id: str, name: str) -> None:
     assert made == attachment_name(file_id, name)
 
 
-@settings(max_examples=200)
+@pytest.mark.bounded
+@settings(max_examples=bounded(200, 50))
 @given(FILES, st.lists(IDS, max_size=5))
 def test_the_choice_keeps_all_limits_and_loses_no_file(files: list[SlackFile], there: list[str]) -> None:
     """The chosen files keep the limits and the order; each other file has a reason."""
