@@ -25,7 +25,7 @@ _LOGGED: Final = ("channel_id", "new_channel_id", "thread_ts", "user_id", "statu
 
 
 class Acting:
-    """Send the commands of listeners, and answer the person. ``url`` is a payload's response URL, perhaps empty."""
+    """Send what listeners ask for, and answer people. ``url`` is a payload's response URL, perhaps empty."""
 
     def __init__(self, client: AsyncSessionClient, follow_ups: FollowUps, members: Members) -> None:
         self.client = client
