@@ -36,12 +36,12 @@ demo: $(STAMP)   ## Slack requests become rows while a worker is being killed (u
 up: $(STAMP)     ## Everything on this machine: servers, workers, Slack endpoint, console, metrics, Flower
 	$(BIN)/threadsync up
 
-# Most tests wait for something most of the time, so six at once on two cores; each of them has servers of its own. In the
+# Most tests wait for something most of the time, so seven at once on two cores; each of them has servers of its own. In the
 # order of tests/conftest.py: the slow ones are the first.
 PYTEST := $(BIN)/python -m pytest
 
-test: $(STAMP)   ## What is promised, with real servers and real kills: seven minutes
-	$(PYTEST) --ignore tests/long --numprocesses 6 --dist loadfile --no-loadscope-reorder
+test: $(STAMP)   ## What is promised, with real servers and real kills: five minutes
+	$(PYTEST) --ignore tests/long --numprocesses 7 --dist loadfile --no-loadscope-reorder
 
 test-all: $(STAMP)  ## What takes longer and `make test` does not have: every broker, storms, failovers
 	THREADSYNC_WHOLE=1 $(PYTEST) -m "long or bounded" --numprocesses 2 --dist loadfile

@@ -33,6 +33,7 @@ MAY_SLEEP: Final = {
     "support/slack_app.py:get": "a result that never comes",
     "support/probe_tasks.py:hang": "a task that never ends",
     "support/probe_tasks.py:take": "a task that takes a while",
+    "integration/test_direct_sending.py:open_late": "a thread that wakes late",
     "integration/test_prefork.py:hang": "a task that never ends",
     "integration/test_prefork.py:end_slowly": "a process that ends slowly",
     "integration/test_db_hosts.py:resolver": "a resolver that hangs",
