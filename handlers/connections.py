@@ -25,8 +25,8 @@ _ROUNDS: Final = 8
 Without descriptors asyncio stops accepting for a second, and logs an error for each."""
 
 _ROUNDS_TO_ANSWER: Final = 16
-"""Rounds in which a request that is all there is read and asked for its body: half of them, and once more.
-If all places could be taken in fewer, a request would give way to others before it is read."""
+"""Least rounds in which new connections take all places. A request needs about six, to be accepted, read and
+asked for its body; in fewer rounds it would give way to others before it is read."""
 
 _ENOUGH_DESCRIPTORS: Final = 65_536
 

@@ -72,12 +72,17 @@ def custom_of(entry: Entry) -> str:
     return str(entry["schema"].get("custom") or "").rpartition(":")[2]
 
 
+def is_area(entry: Entry) -> bool:
+    """Return True for a text of several lines."""
+    return custom_of(entry) == "textarea" or entry["fieldId"] in ("description", "environment")
+
+
 def attempts(entry: Entry, is_cloud: bool) -> st.SearchStrategy[Attempt]:
     """Draw what the form and Jira take."""
     name, kind, is_list = entry["fieldId"], kind_of(entry), entry["schema"]["type"] == "array"
     if kind in CHOSEN:
         return _of_choices(entry, is_list=is_list)
-    if custom_of(entry) == "textarea" or name in ("description", "environment"):
+    if is_area(entry):
         return (
             st.lists(_WORDS, min_size=1, max_size=3)
             .map("\n".join)
@@ -117,11 +122,11 @@ def attempts(entry: Entry, is_cloud: bool) -> st.SearchStrategy[Attempt]:
 def refusals(entry: Entry) -> st.SearchStrategy[Attempt] | None:
     """Draw what the form refuses, or Jira; None for a field in which nothing is refused."""
     name, kind, is_list = entry["fieldId"], kind_of(entry), entry["schema"]["type"] == "array"
-    if name == "description":
-        return _NOTHINGS.map(lambda text: Attempt(text, "form")) if is_needed(entry) else None
     drawn: list[Attempt] = []
     if kind in CHOSEN and are_typed(entry):
         drawn.append(Attempt(NO_SUCH_CHOICE, "form"))
+    if is_area(entry) and is_needed(entry):
+        drawn.append(Attempt(" \n  ", "form"))
     if name == "summary":
         drawn += [Attempt("  ", "form"), Attempt(f"{REFUSED} here", "jira")]
     match kind:
@@ -136,7 +141,10 @@ def refusals(entry: Entry) -> st.SearchStrategy[Attempt] | None:
         case "user":
             drawn += [Attempt([ANN, who] if is_list else who, "form") for who in (TWINS, NOBODY)]
     drawn += _refused_by_jira(entry, is_list=is_list)
-    return st.sampled_from(drawn) if drawn else None
+    found = st.sampled_from(drawn) if drawn else None
+    if found is not None and name == "description" and is_needed(entry):
+        return found | _NOTHINGS.map(lambda text: Attempt(text, "form"))
+    return found
 
 
 def _refused_by_jira(entry: Entry, *, is_list: bool) -> list[Attempt]:
