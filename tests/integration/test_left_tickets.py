@@ -197,6 +197,42 @@ def test_the_old_ticket_loses_the_link_and_gets_one_comment(world: Unlinking) ->
     assert len(world.told("PROJ-1")) == 1
 
 
+@pytest.mark.parametrize("days", [0, 3])
+def test_what_could_not_be_tried_for_days_is_done_afterwards(world: Unlinking, days: int) -> None:
+    """After days without a worker, and while Jira asks to wait, the link still goes and the comment comes."""
+    world.ask_now()
+    world.work_until("done")
+    world.work()
+    world.unlink()
+    if days:
+        world.clock.advance(days * 86_400)
+    world.store.pause_site(world.target.site, 3_600)
+    world.leave("PROJ-1")
+    if not days:
+        # Jira asks to wait again and again.
+        for _ in range(72):
+            world.store.pause_site(world.target.site, 3_600)
+            world.clock.advance(3_590)
+            world.leave("PROJ-1")
+    assert world.told("PROJ-1") == []
+    world.clock.advance(3_700)
+    world.leave_until_over("PROJ-1")
+    issue = world.site.find("PROJ-1")
+    assert issue is not None
+    assert (issue.remote_links, len(world.told("PROJ-1"))) == ((), 1)
+    assert world.left().state == "got its comment in Jira"
+
+
+def test_what_can_never_be_tried_is_given_up(world: Unlinking) -> None:
+    """What Jira lets nobody try for a month is given up."""
+    world.ask_now()
+    world.work_until("done")
+    world.unlink()
+    world.clock.advance(31 * 86_400)
+    world.leave("PROJ-1")
+    assert world.left().state == "got no comment in Jira: kept failing"
+
+
 @pytest.mark.parametrize(
     "faults",
     [

@@ -270,6 +270,21 @@ def test_without_workers_for_days_it_is_done_afterwards(pool: Pool) -> None:
         assert len(world.tickets.comments) == 1
 
 
+def test_what_jira_did_not_let_us_try_is_done_afterwards(pool: Pool) -> None:
+    """What is not tried for days because Jira asks to wait is done when it no longer does."""
+    with new_world(pool) as world:
+        world.make()
+        for _ in range(72):
+            world.store.pause_site(world.target.site, 3_600)
+            world.follow()
+            world.clock.advance(3_590)
+        assert world.tickets.comments == []
+        world.clock.advance(3_700)
+        world.follow_until_over()
+        assert set(world.states().values()) == {"done"}
+        assert len(world.tickets.comments) == 1
+
+
 def test_a_ticket_that_was_deleted_ends_its_steps(pool: Pool) -> None:
     """The steps of a deleted ticket end."""
     with new_world(pool) as world:

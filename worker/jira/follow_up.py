@@ -26,6 +26,9 @@ _TITLE: Final = "Slack thread"
 LATE_SECONDS: Final = 120.0
 """Longest time from the claim of whoever writes or removes a ticket's link until Jira has it, or never."""
 
+UNTRIED_PATIENCE: Final = timedelta(days=30)
+"""Patience with a later step that could not be tried: no worker was there, or Jira asked to wait."""
+
 log = structlog.get_logger("threadsync.syncs")
 
 

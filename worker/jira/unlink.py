@@ -12,7 +12,7 @@ from worker.db.unlinked.store import UnlinkedClaim
 from worker.http_once import NotSent
 from worker.jira.answers import AuthProblem, CallFailed, Rejected, Throttled
 from worker.jira.breaker import PROBE_SECONDS
-from worker.jira.follow_up import FIRST_PAUSE_SECONDS, LATE_SECONDS, pause_for
+from worker.jira.follow_up import FIRST_PAUSE_SECONDS, LATE_SECONDS, UNTRIED_PATIENCE, pause_for
 from worker.jira.login.choice import questions_of
 from worker.jira.login.renewal import renewed_once
 from worker.jira.setup import Setup
@@ -53,7 +53,7 @@ class UnlinkStep:
         trouble = self._setup.store.trouble_of(site)
         if claim.site not in (None, site):
             self._end("site_changed", f"the ticket is at {claim.site}, and JIRA_URL is {site}")
-        elif self._now() - claim.left_at > PATIENCE:
+        elif self._now() - claim.left_at > (PATIENCE if claim.failures else UNTRIED_PATIENCE):
             self._end(None if claim.commented_at else "kept_failing", claim.detail)
         elif trouble.reason or trouble.paused_for or trouble.endpoints:
             pause = max(trouble.paused_for, *trouble.endpoints.values(), FIRST_PAUSE_SECONDS)

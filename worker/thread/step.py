@@ -21,7 +21,7 @@ from worker.db.ticket_steps.store import StepClaim
 from worker.jira.answers import AuthProblem, Failure, Rejected, Throttled
 from worker.jira.breaker import PROBE_SECONDS
 from worker.jira.decide import Pause, scope_of
-from worker.jira.follow_up import LATE_SECONDS, hold
+from worker.jira.follow_up import LATE_SECONDS, UNTRIED_PATIENCE, hold
 from worker.jira.login.choice import questions_of
 from worker.jira.setup import Setup
 from worker.jira.ticket_calls import UPLOAD_SECONDS, TicketCalls
@@ -119,8 +119,10 @@ class StepRun:
             self._end(Over("forgotten"))
         elif claim.step == "plan":
             self._plan()
-        elif (pause := self._held_for()) is not None:
-            self._hold(pause)
+        elif (pause := self._held_by_jira()) is not None:
+            self._hold(pause, PATIENCE if claim.failures else UNTRIED_PATIENCE)
+        elif (pause := self._held_by_others()) is not None:
+            self._hold(pause, PATIENCE)
         elif claim.step == "link":
             self._link()
         elif claim.step == "file":
@@ -130,15 +132,18 @@ class StepRun:
         else:
             self._comment()
 
-    def _held_for(self) -> float | None:
-        """Return the pause that Jira, or what comes before the step, asks for; None if it may begin."""
-        claim = self._claim
+    def _held_by_jira(self) -> float | None:
+        """Return the pause that Jira asks for, or that its trouble needs; None without any."""
         trouble = self._setup.store.trouble_of(self._setup.target.site)
         if trouble.reason:
             return PROBE_SECONDS
-        pauses = [trouble.endpoints.get(name, 0.0) for name in _ENDPOINTS[claim.step]]
-        if pause := max(trouble.paused_for, *pauses):
-            return pause * (1 + self._setup.jitter() / 5)
+        pauses = [trouble.endpoints.get(name, 0.0) for name in _ENDPOINTS[self._claim.step]]
+        pause = max(trouble.paused_for, *pauses)
+        return pause * (1 + self._setup.jitter() / 5) if pause else None
+
+    def _held_by_others(self) -> float | None:
+        """Return the pause for what comes before the step; None if it may begin."""
+        claim = self._claim
         if claim.step == "link" and claim.lacks_link_back:
             # Its link comes first: a later one would replace the permalink.
             return FIRST_PAUSE_SECONDS
@@ -146,9 +151,9 @@ class StepRun:
             return WAIT_SECONDS
         return None
 
-    def _hold(self, pause: float) -> None:
+    def _hold(self, pause: float, patience: timedelta) -> None:
         claim = self._claim
-        if claim.now - claim.begun_at >= PATIENCE:
+        if claim.now - claim.begun_at >= patience:
             self._end(Over("kept_failing"))
             return
         in_doubt = claim.write_deadline is not None
