@@ -282,16 +282,23 @@ def many(file: Path) -> Path:
 
 
 @contextmanager
-def held_up(url: str) -> Iterator[Callable[[], None]]:
-    """Block line HELD_UP by a transaction; yield a function that waits until an import is stopped there."""
+def held_up(url: str, file: Path | None = None) -> Iterator[Callable[[], None]]:
+    """Block line HELD_UP by a transaction; yield a function that waits until an import is stopped there.
+
+    An import of ``file`` has noted its place by then: one that is killed before begins anew.
+    """
+    noted = file and file.with_name(f"{file.name}.progress")
+
+    def stands_there() -> bool:
+        is_noted = noted is None or noted.exists()
+        return is_noted and 0 < count(url) < MANY and ask(url, WAITING) == 1
+
     with closing(psycopg.connect(url)) as obstacle:
         obstacle.execute(
             "INSERT INTO thread_sessions (channel_id, thread_ts, user_id) VALUES (%s, %s, 'U1')",
             [f"C{HELD_UP % 7}", f"{HELD_UP}.1"],
         )
-        yield lambda: wait_until(
-            lambda: 0 < count(url) < MANY and ask(url, WAITING) == 1, "the import stands there", timeout=30
-        )
+        yield lambda: wait_until(stands_there, "the import stands there", timeout=30)
 
 
 @pytest.mark.parametrize("options", [[], ["--resume"]], ids=["again", "resumed"])
@@ -299,7 +306,7 @@ def test_a_killed_import_is_started_again(
     start: Callable[..., Import], run: Run, many: Path, database_url: str, options: list[str]
 ) -> None:
     """A killed import continues with `--resume` and starts again without it; the rows are the same."""
-    with held_up(database_url) as until_it_stands_there:
+    with held_up(database_url, many) as until_it_stands_there:
         running = start(many)
         until_it_stands_there()
         running.process.kill()
@@ -318,7 +325,7 @@ def test_a_stopped_import_says_how_to_go_on(
     start: Callable[..., Import], run: Run, many: Path, database_url: str, number: signal.Signals
 ) -> None:
     """A stopped import ends its block; the next run goes on with the next line and counts everything."""
-    with held_up(database_url) as until_it_stands_there:
+    with held_up(database_url, many) as until_it_stands_there:
         running = start(many, "--json", by_itself=True)
         until_it_stands_there()
         running.process.send_signal(number)
@@ -339,7 +346,7 @@ def test_bad_lines_count_across_a_stop(
     """The exit code and the file of errors cover the whole file, also after a stop."""
     many.write_bytes(b"bad\n" + many.read_bytes() + b"bad\n")
     errors = tmp_path / "errors"
-    with held_up(database_url) as until_it_stands_there:
+    with held_up(database_url, many) as until_it_stands_there:
         running = start(many, "--errors", errors)
         until_it_stands_there()
         running.process.terminate()
@@ -353,7 +360,7 @@ def test_a_changed_file_is_not_resumed(
     start: Callable[..., Import], run: Run, many: Path, database_url: str
 ) -> None:
     """A file that was changed is not resumed; without `--resume` it is imported from the start."""
-    with held_up(database_url) as until_it_stands_there:
+    with held_up(database_url, many) as until_it_stands_there:
         running = start(many)
         until_it_stands_there()
         running.process.kill()
@@ -413,7 +420,7 @@ def test_an_outage_is_waited_for(
 ) -> None:
     """An import waits while Postgres is away, and then imports every line."""
     env = {**process_env, "DATABASE_URL": own_postgres.url}
-    with held_up(own_postgres.url) as until_it_stands_there:
+    with held_up(own_postgres.url, many) as until_it_stands_there:
         running = start(many, "--json", env=env)
         until_it_stands_there()
         own_postgres.kill()
@@ -430,7 +437,7 @@ def test_an_outage_is_not_waited_for_for_ever(
 ) -> None:
     """An import that waited too long stops, names the line to continue at, and continues there."""
     env = {**process_env, "DATABASE_URL": own_postgres.url}
-    with held_up(own_postgres.url) as until_it_stands_there:
+    with held_up(own_postgres.url, many) as until_it_stands_there:
         running = start(many, "--patience", "0.1", env=env)
         until_it_stands_there()
         own_postgres.kill()
