@@ -223,8 +223,8 @@ def test_what_could_not_be_tried_for_days_is_done_afterwards(world: Unlinking, d
     assert world.left().state == "got its comment in Jira"
 
 
-def test_what_can_never_be_tried_is_given_up(world: Unlinking) -> None:
-    """What Jira lets nobody try for a month is given up."""
+def test_what_was_not_tried_for_a_month_is_given_up(world: Unlinking) -> None:
+    """A step that no worker has tried for a month is given up."""
     world.ask_now()
     world.work_until("done")
     world.unlink()

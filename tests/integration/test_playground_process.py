@@ -180,7 +180,7 @@ REAL: Final[tuple[tuple[dict[str, str], str], ...]] = (
     ({"WEB": "http://threadsync.example.com"}, "this machine alone"),
     ({SECRET_VARIABLE: ""}, "threadsync up"),
 )
-"""What a playground does not start beside, and a word of the sentence that says so."""
+"""Settings beside which no playground starts, each with a word of the sentence that says so."""
 
 
 @pytest.mark.bounded

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import resource
 import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -144,10 +145,19 @@ def test_a_limit_that_cannot_be_raised(tmp_path: Path, broker: str) -> None:
         assert "out of system resource" not in web.log
 
 
+@pytest.fixture
+def _many_descriptors() -> Iterator[None]:
+    """Let the test, and the process that it starts, open as many files as the system allows."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    raise_descriptor_limit()
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+@pytest.mark.usefixtures("_many_descriptors")
 @pytest.mark.parametrize("limit", [_FEW, _A_FIRM_LIMIT, ()], ids=["320 files", "1,024 files", "no limit"])
 def test_a_request_is_read_before_it_gives_way(limit: Sequence[str], tmp_path: Path, broker: str) -> None:
     """A whole request is answered, although more connections than there are places come right behind it."""
-    raise_descriptor_limit()
     with web_process(tmp_path, broker, limit=limit) as web, ExitStack() as stack:
         # All of it waits in the kernel, as when the process does not get the processor.
         os.kill(web.child.pid, SIGSTOP)

@@ -271,7 +271,7 @@ def test_without_workers_for_days_it_is_done_afterwards(pool: Pool) -> None:
 
 
 def test_what_jira_did_not_let_us_try_is_done_afterwards(pool: Pool) -> None:
-    """What is not tried for days because Jira asks to wait is done when it no longer does."""
+    """A step that Jira's pauses keep back for days is done when they end."""
     with new_world(pool) as world:
         world.make()
         for _ in range(72):

@@ -78,6 +78,7 @@ def test_the_login_changes_and_each_session_has_one_ticket(
         ask_for_tickets(installation, range(SESSIONS, middle))
         wait_until(lambda: len(keys(installation)) == middle, "the first half is synced", 120)
         first = jira.access_tokens
+        assert first
         wait_until(lambda: not any(map(jira.lives, first)), "the first access tokens have ended", 40)
         ask_for_tickets(installation, range(middle, total))
         wait_until(lambda: len(keys(installation)) == total, "every session is synced", 120)
